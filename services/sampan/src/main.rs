@@ -1,1 +1,99 @@
-fn main() {}
+//! `sampan`: the one binary. Each service is a subcommand, and `up` runs all of them as a local cluster.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod local;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A cluster manager that speaks the Kubernetes API, held together by NATS JetStream.
+#[derive(Parser)]
+#[command(name = "sampan", version, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a local cluster (or what is not running of it) and wait until it is ready
+    Up(local::UpArguments),
+    /// Stop the local cluster; its data stays
+    Down(local::ClusterArguments),
+    /// Stop the local cluster and remove its data
+    Clean(local::ClusterArguments),
+    /// Show which parts of the local cluster run
+    Status(local::ClusterArguments),
+    /// Images on the local nodes
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Run the children of a local cluster in the foreground and restart those that end
+    #[command(hide = true)]
+    Supervise(local::ClusterArguments),
+    /// The API server: HTTPS for clients, commands and node gateway on the bus
+    Apiserver(Box<apiserver::Config>),
+    /// The scheduler: chooses a node for each pod
+    Scheduler(Box<scheduler::Config>),
+    /// The controller of Deployments and ReplicaSets
+    ReplicaController(Box<replica_controller::Config>),
+    /// The controller of StatefulSets
+    StatefulController(Box<stateful_controller::Config>),
+    /// Garbage collection, namespaces, node lifecycle, endpoints
+    ClusterController(Box<cluster_controller::Config>),
+    /// The agent of a node: runs its pods on containerd
+    NodeAgent(Box<node_agent::Config>),
+}
+
+#[derive(Subcommand)]
+enum ImageCommand {
+    /// Load docker or OCI archives into containerd on every local node
+    Load {
+        #[command(flatten)]
+        cluster: local::ClusterArguments,
+        /// Archives as `docker save` or `skopeo copy … oci-archive:` write them
+        #[arg(required = true, value_name = "ARCHIVE")]
+        archives: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // A control plane's processes mostly wait; more threads than this only cost memory.
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8))
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments.command)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sampan: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    let shutdown = runtime::shutdown::signal;
+    match command {
+        Command::Up(arguments) => local::up(arguments).await,
+        Command::Down(arguments) => local::down(&arguments).await,
+        Command::Clean(arguments) => local::clean(&arguments).await,
+        Command::Status(arguments) => local::status(&arguments).await,
+        Command::Image(ImageCommand::Load { cluster, archives }) => local::image_load(&cluster, &archives).await,
+        Command::Supervise(arguments) => local::supervise(&arguments).await,
+        Command::Apiserver(config) => apiserver::run(*config, shutdown()).await,
+        Command::Scheduler(config) => scheduler::run(*config, shutdown()).await,
+        Command::ReplicaController(config) => replica_controller::run(*config, shutdown()).await,
+        Command::StatefulController(config) => stateful_controller::run(*config, shutdown()).await,
+        Command::ClusterController(config) => cluster_controller::run(*config, shutdown()).await,
+        Command::NodeAgent(config) => node_agent::run(*config, shutdown()).await,
+    }
+}

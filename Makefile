@@ -1,0 +1,50 @@
+# Everything that a person or CI types. `make up` and `make test` work on a fresh Debian machine.
+
+CARGO ?= cargo
+SAMPAN_DATA_DIR ?= .sampan
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+SAMPAN := $(TARGET_DIR)/release/sampan
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+
+.PHONY: help setup build up down clean status images fmt lint deny test unit e2e
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## Install what is missing of packages and nats-server
+	hack/setup
+
+build: setup ## Build the one binary in release mode
+	$(CARGO) build --release --locked -p sampan
+
+up: build ## Start a local cluster (NODES=1) and wait until it is ready
+	$(SUDO) $(SAMPAN) up --data-dir $(SAMPAN_DATA_DIR) --nodes $(or $(NODES),1)
+
+down: ## Stop it; its data stays
+	$(SUDO) $(SAMPAN) down --data-dir $(SAMPAN_DATA_DIR)
+
+clean: ## Stop it and remove its data
+	$(SUDO) $(SAMPAN) clean --data-dir $(SAMPAN_DATA_DIR)
+
+status: ## Show which parts of it run
+	$(SUDO) $(SAMPAN) status --data-dir $(SAMPAN_DATA_DIR)
+
+images: setup ## Make the test images (redis, busybox) from Debian's packages, without a registry
+	hack/images $(SAMPAN_DATA_DIR)/images
+
+fmt: ## Check the formatting
+	$(CARGO) fmt --all --check
+
+lint: setup ## Clippy with warnings denied
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## Licences, sources and duplicate versions of dependencies
+	hack/deny
+
+unit: setup ## Unit, contract and integration tests on a real nats-server
+	$(CARGO) test --workspace --exclude e2e --locked
+
+e2e: build images ## The walk through the whole cluster with the real kubectl
+	$(CARGO) test -p e2e --locked -- --nocapture
+
+test: fmt lint deny unit e2e ## Everything that CI runs

@@ -1,0 +1,97 @@
+//! A node's own containerd: its configuration, its pod network, and the image of pod sandboxes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::layout::{Cluster, Layout};
+use super::network;
+
+/// The sandbox image, made by this binary itself: no registry is asked for it.
+pub const PAUSE_IMAGE: &str = "sampan.local/pause:1";
+
+const PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
+
+/// Where Debian's containernetworking-plugins and the upstream archive put the CNI plugins.
+const CNI_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+
+/// Writes the configuration of a node's containerd and pod network; returns the configuration's path.
+pub fn configure(layout: &Layout, cluster: &Cluster, node: u8) -> Result<PathBuf> {
+    let name = Cluster::node_name(node);
+    let socket = layout.containerd_socket(cluster, node);
+    let run = socket.parent().context("the socket lies in a folder")?;
+    std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
+    let home = layout.folder(&format!("nodes/{name}"))?;
+    layout.write(&format!("nodes/{name}/cni/10-sampan.conflist"), &conflist(cluster, node))?;
+    layout.folder(&format!("nodes/{name}/certs.d"))?;
+    layout.write(&format!("nodes/{name}/containerd.toml"), &config(&home, run, &socket))
+}
+
+/// Puts the pause image into a node's containerd.
+pub async fn load_pause(socket: &Path, folder: &Path) -> Result<()> {
+    let archive = folder.join("pause.tar");
+    let image = cri::archive::ImageSpec {
+        names: vec![PAUSE_IMAGE.to_owned()],
+        entrypoint: vec!["/pause".to_owned()],
+        layer: cri::archive::single_file_layer("pause", 0o755, PAUSE),
+        ..Default::default()
+    };
+    let mut file = std::fs::File::create(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
+    cri::archive::write_docker_archive(&mut file, &image)?;
+    cri::images::import(socket, &archive).await.with_context(|| format!("cannot load {PAUSE_IMAGE}"))
+}
+
+/// `restrict_oom_score_adj` lets pods start where the machine forbids lowering the score, as in many VMs and
+/// containers. The streaming server listens on loopback only: the node opens no port.
+fn config(home: &Path, run: &Path, socket: &Path) -> String {
+    let cni = CNI_FOLDERS.iter().find(|folder| Path::new(folder).is_dir()).unwrap_or(&CNI_FOLDERS[0]);
+    let home = home.display();
+    let (run, socket) = (run.display(), socket.display());
+    format!(
+        r#"# Written by `sampan up`; changes are lost at the next start.
+version = 2
+root = "{home}/containerd"
+state = "{run}/state"
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp"]
+
+[grpc]
+  address = "{socket}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  restrict_oom_score_adj = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni}"
+    conf_dir = "{home}/cni"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{home}/certs.d"
+"#
+    )
+}
+
+/// Pods of a node hang on a bridge and reach the outside by masquerading.
+fn conflist(cluster: &Cluster, node: u8) -> String {
+    let subnet = network::pod_cidr(node);
+    let bridge = if cluster.nodes == 1 { format!("pods{}", cluster.id) } else { "pods0".to_owned() };
+    serde_json::json!({
+        "cniVersion": "0.4.0",
+        "name": "sampan",
+        "plugins": [
+            {
+                "type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": format!("/run/sampan-{}/node-{node}/cni", cluster.id),
+                    "ranges": [[{"subnet": subnet}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": true}},
+        ],
+    })
+    .to_string()
+}

@@ -1,0 +1,72 @@
+//! The configuration of the local nats-server, and where its binary is.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::layout::{Cluster, Layout};
+
+/// The oldest release with what the store needs (a stream that begins above a sequence, ordered consumers by push).
+const OLDEST: (u32, u32) = (2, 12);
+
+/// The text of the server's configuration file.
+///
+/// `sync_interval: always`: one server alone acknowledges a write after it is on the disk.
+/// `max_payload`: the API takes objects of 3 MB, and a transaction with one travels alone.
+pub fn config(layout: &Layout, cluster: &Cluster) -> String {
+    let store = layout.root().join("nats");
+    let host = cluster.nats_host();
+    let Cluster { nats_port, bus_password, .. } = cluster;
+    format!(
+        r#"# Written by `sampan up`; changes are lost at the next start.
+server_name: "sampan"
+listen: "{host}:{nats_port}"
+max_payload: 8MB
+max_pending: 64MB
+jetstream {{
+  store_dir: {store:?}
+  sync_interval: always
+}}
+authorization {{
+  users: [
+    {{ user: "apiserver", password: "{bus_password}" }}
+    # Everybody reads the log; only API servers write it.
+    {{ user: "service", password: "{bus_password}", permissions: {{
+        publish: {{ deny: ["state.>", "events.>", "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>",
+                          "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.MSG.DELETE.>"] }} }} }}
+    {{ user: "node", password: "{bus_password}", permissions: {{
+        publish: {{ allow: ["attach.>", "report.>", "hb.>", "stream.>", "_INBOX.>"] }}
+        subscribe: {{ allow: ["node.>", "stream.>", "_INBOX.>"] }} }} }}
+  ]
+}}
+"#
+    )
+}
+
+/// The nats-server on PATH, else the one that `make setup` put under the data directory's parent.
+pub fn binary(layout: &Layout) -> Result<PathBuf> {
+    let local = layout.root().join("bin/nats-server");
+    let candidates = [PathBuf::from("nats-server"), local];
+    let mut seen = Vec::new();
+    for candidate in candidates {
+        match version(&candidate) {
+            Some(found) if found >= OLDEST => return Ok(candidate),
+            Some((major, minor)) => seen.push(format!("{} is {major}.{minor}", candidate.display())),
+            None => {}
+        }
+    }
+    let (major, minor) = OLDEST;
+    match seen.as_slice() {
+        [] => bail!("nats-server {major}.{minor} or newer is not on PATH: run `make setup`"),
+        old => bail!("nats-server {major}.{minor} or newer is needed, but {}: run `make setup`", old.join(", ")),
+    }
+}
+
+/// Major and minor of `nats-server: v2.15.1`.
+fn version(binary: &PathBuf) -> Option<(u32, u32)> {
+    let output = Command::new(binary).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut parts = text.trim().rsplit('v').next()?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}

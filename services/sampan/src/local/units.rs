@@ -1,0 +1,164 @@
+//! What a local cluster runs: one [`Unit`] a process, derived from the layout alone.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::layout::{Cluster, Layout};
+use super::{containerd, network};
+
+/// When a unit is stopped: later groups hold what earlier ones need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// nats-server: first to start, last to stop.
+    Bus,
+    /// containerd: stopped after the containers.
+    Runtime,
+    /// Our own services.
+    Service,
+}
+
+/// One process of the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// `apiserver`, `node-agent-1`, …; names the log and the pid file.
+    pub name: String,
+    /// When it starts and stops.
+    pub group: Group,
+    /// Program and arguments.
+    pub command: Vec<OsString>,
+    /// Environment beyond the supervisor's own.
+    pub environment: Vec<(&'static str, String)>,
+    /// The network namespace it runs in, if not the machine's.
+    pub namespace: Option<String>,
+    /// Where it answers `/readyz`; `None` when something else tells.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The paths that units start from.
+pub struct Programs {
+    /// This very binary.
+    pub sampan: PathBuf,
+    /// nats-server.
+    pub nats: PathBuf,
+}
+
+/// Every unit of the cluster in the order of starting.
+pub fn all(layout: &Layout, cluster: &Cluster, programs: &Programs) -> Vec<Unit> {
+    let mut units = vec![nats(layout, programs)];
+    units.extend((1..=cluster.nodes).map(|node| runtime(layout, cluster, node)));
+    let services = ["apiserver", "scheduler", "replica-controller", "stateful-controller", "cluster-controller"];
+    for (name, port) in services.into_iter().zip(cluster.admin_port..) {
+        units.push(service(layout, cluster, programs, name, port));
+    }
+    let agents = cluster.admin_port + services.len() as u16;
+    for (node, port) in (1..=cluster.nodes).zip(agents..) {
+        units.push(agent(layout, cluster, programs, node, port));
+    }
+    units
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// A part of the command line that tells this unit from a stranger that was given its process id.
+    pub fn mark(&self) -> &str {
+        match self.group {
+            Group::Bus => "nats.conf",
+            Group::Runtime => "containerd.toml",
+            Group::Service => "--admin-addr",
+        }
+    }
+
+    /// Program and arguments with the entry into the unit's network namespace before them.
+    pub fn full_command(&self) -> Vec<OsString> {
+        let mut command: Vec<OsString> = match &self.namespace {
+            // Not `ip netns exec`: that would also give a mount namespace, and volumes must be seen by both
+            // the agent and its containerd.
+            Some(namespace) => vec!["nsenter".into(), format!("--net=/run/netns/{namespace}").into(), "--".into()],
+            None => Vec::new(),
+        };
+        command.extend(self.command.iter().cloned());
+        command
+    }
+}
+
+fn nats(layout: &Layout, programs: &Programs) -> Unit {
+    Unit {
+        name: "nats".to_owned(),
+        group: Group::Bus,
+        command: vec![programs.nats.clone().into(), "-c".into(), layout.root().join("nats.conf").into()],
+        environment: Vec::new(),
+        namespace: None,
+        admin: None,
+    }
+}
+
+fn runtime(layout: &Layout, cluster: &Cluster, node: u8) -> Unit {
+    let config = layout.root().join(format!("nodes/{}/containerd.toml", Cluster::node_name(node)));
+    Unit {
+        name: format!("containerd-{node}"),
+        group: Group::Runtime,
+        command: vec!["containerd".into(), "--config".into(), config.into()],
+        environment: Vec::new(),
+        namespace: network::namespace(cluster, node),
+        admin: None,
+    }
+}
+
+fn service(layout: &Layout, cluster: &Cluster, programs: &Programs, name: &str, port: u16) -> Unit {
+    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let user = if name == "apiserver" { "apiserver" } else { "service" };
+    let mut command = command(programs, name, admin);
+    let certificates = layout.root().join("apiserver");
+    match name {
+        "apiserver" => {
+            let bind = format!("127.0.0.1:{}", cluster.api_port);
+            command.extend(["--bind".into(), bind.into(), "--data-dir".into(), certificates.into()]);
+            command.extend(["--kubeconfig".into(), layout.kubeconfig().into()]);
+        }
+        "cluster-controller" => command.extend(["--ca-file".into(), certificates.join("ca.crt").into()]),
+        _ => {}
+    }
+    Unit {
+        name: name.to_owned(),
+        group: Group::Service,
+        command,
+        environment: vec![bus_address(cluster, user)],
+        namespace: None,
+        admin: Some(admin),
+    }
+}
+
+fn agent(layout: &Layout, cluster: &Cluster, programs: &Programs, node: u8, port: u16) -> Unit {
+    let namespace = network::namespace(cluster, node);
+    let address = namespace.as_ref().map(|_| network::node_address(node));
+    let admin = SocketAddr::from((address.unwrap_or(Ipv4Addr::LOCALHOST), port));
+    let mut command = command(programs, "node-agent", admin);
+    let name = Cluster::node_name(node);
+    let home = layout.root().join("nodes").join(&name).join("agent");
+    command.extend(["--node-name".into(), name.into(), "--data-dir".into(), home.into()]);
+    command.extend(["--containerd-socket".into(), layout.containerd_socket(cluster, node).into()]);
+    command.extend(["--pause-image".into(), containerd::PAUSE_IMAGE.into()]);
+    if let Some(address) = address {
+        command.extend(["--node-ip".into(), address.to_string().into()]);
+    }
+    Unit {
+        name: format!("node-agent-{node}"),
+        group: Group::Service,
+        command,
+        environment: vec![bus_address(cluster, "node")],
+        namespace,
+        admin: Some(admin),
+    }
+}
+
+fn command(programs: &Programs, name: &str, admin: SocketAddr) -> Vec<OsString> {
+    vec![programs.sampan.clone().into(), name.into(), "--admin-addr".into(), admin.to_string().into()]
+}
+
+/// In the environment, not on the command line, which everybody on the machine can read.
+fn bus_address(cluster: &Cluster, user: &str) -> (&'static str, String) {
+    let Cluster { nats_port, bus_password, .. } = cluster;
+    ("SAMPAN_NATS_URL", format!("nats://{user}:{bus_password}@{}:{nats_port}", cluster.nats_host()))
+}
