@@ -1,1 +1,23 @@
-//! bus
+//! How Sampan's services talk over NATS: requests, events and byte streams, each with its form on the wire.
+//!
+//! ```text
+//!  services ── cmd.write ──────────────> API servers (queue group)      command.rs
+//!  agents ──── attach.<node> ──────────> API servers (queue group)      node.rs
+//!         <─── node.<node>.want ──────── the API server that answered
+//!         ──── report.<node> ──────────> API servers (queue group)
+//!         ──── hb.<node> ─────────────>  everybody who watches nodes
+//!         <─── node.<node>.open ──────── API servers: exec, attach, logs, port-forward
+//!         <──> node.<node>.stream.<id>, stream.<node>.<id>              stream.rs
+//! ```
+//! Everything is MessagePack with named fields; objects travel as the JSON bytes that the store keeps.
+//! Absent on purpose: the log (crate `store`), and any knowledge of kinds.
+
+pub mod codec;
+pub mod command;
+pub mod connection;
+pub mod node;
+pub mod stream;
+pub mod subject;
+pub mod trace;
+
+pub use connection::{Bus, BusError, Config, Incoming, Requests};

@@ -1,0 +1,122 @@
+//! What API servers and node agents say to each other.
+//!
+//! ```text
+//!  agent                                        API server
+//!    │ subscribe node.<node>.want                   │
+//!    ├─ attach.<node>  Attach ─────────────────────>│ follows the node's pods and what they reference
+//!    │<─ Snapshot frames on the reply subject ──────┤ the last says at which link of the chain it stands
+//!    │<─ node.<node>.want  Want{prev, link} ────────┤ each names the one before it; keepalives name the last
+//!    ├─ report.<node>  Report ─────────────────────>│ committed before it is answered
+//!    ├─ hb.<node>  Heartbeat                        │
+//! ```
+//! A link that does not follow the last one seen, a keepalive that is missed, or another session's word means:
+//! attach again. Objects are JSON with their `resourceVersion`.
+
+use bytes::Bytes;
+use model::Status;
+use serde::{Deserialize, Serialize};
+
+/// How often an API server names the last link of each session, in seconds. An agent that misses three attaches again.
+pub const KEEPALIVE_SECONDS: u64 = 5;
+/// How often an agent says that it lives, in seconds.
+pub const HEARTBEAT_SECONDS: u64 = 5;
+/// Bytes of objects in one snapshot frame; a larger object travels alone.
+pub const FRAME_BYTES: usize = 256 * 1024;
+
+/// An agent asks for what is wanted of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attach {
+    /// Chosen by the agent at random for this attachment.
+    pub session: String,
+}
+
+/// A part of the answer to [`Attach`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Snapshot {
+    /// Objects, and more to come.
+    Part(Vec<Wanted>),
+    /// All was sent; the chain begins after this link.
+    End {
+        /// The link that the snapshot includes.
+        link: u64,
+    },
+    /// Not now.
+    Refused(Status),
+}
+
+/// An object that the node needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Wanted {
+    /// `core/pods/default/redis`: see `model::Key`.
+    pub key: String,
+    /// JSON with `resourceVersion`; `None` when it is gone or no longer needed.
+    pub object: Option<Bytes>,
+}
+
+/// A change of what is wanted, or a keepalive when `link == prev` and there are no changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Want {
+    /// The attachment that this belongs to.
+    pub session: String,
+    /// The link before this one.
+    pub prev: u64,
+    /// This link.
+    pub link: u64,
+    /// In order.
+    pub changes: Vec<Wanted>,
+}
+
+/// Published by the API server that answered an attachment, so that another one stops serving the node's older one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// The attachment.
+    pub session: String,
+}
+
+/// What an agent says of its node, pods and events; answered after commit by [`ReportReply`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// The Node object to register or update (metadata.labels/annotations it owns and status), as JSON.
+    pub node: Option<Bytes>,
+    /// Pod statuses.
+    pub pods: Vec<PodReport>,
+    /// `v1` Event objects, as JSON, each with its namespace and name.
+    pub events: Vec<Bytes>,
+}
+
+/// What became of one pod on its node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PodReport {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// The pod that is meant; another one of that name is left alone.
+    pub uid: String,
+    /// The whole `status` as JSON; `None` with `gone` only.
+    pub status: Option<Bytes>,
+    /// The pod was being deleted and nothing of it is left on the node: remove the object.
+    pub gone: bool,
+}
+
+/// The answer to [`Report`]: what was refused and why. Everything else is committed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ReportReply {
+    /// Why the node was refused.
+    pub node: Option<Status>,
+    /// Index into `pods` and why.
+    pub pods: Vec<(usize, Status)>,
+    /// The whole report was refused: try again.
+    pub refused: Option<Status>,
+}
+
+/// An agent lives. Never stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The node's name.
+    pub node: String,
+    /// Milliseconds since 1970 on the node's clock.
+    pub time_ms: u64,
+    /// The session that the agent follows, empty while it has none.
+    pub session: String,
+}
