@@ -1,1 +1,37 @@
-//! apiserver
+//! The API server: Kubernetes' HTTP API for clients, the same verbs by bus command for services, and the
+//! gateway of the nodes, over a state that follows the log.
+//!
+//! ```text
+//!  kubectl, operators ──HTTPS──> http ──────┐
+//!  services ────────────bus──> commands ────┤  verbs ──> admission ──> registry ──commit──> store
+//!  node agents ─────────bus──> nodes ───────┘    │ reads and watches                          │ feed
+//!       ^                                        └────────────────────────────────────────────┘
+//!       └── streams: exec, attach, logs, port-forward
+//! ```
+//! One generic path for every kind: what differs between kinds is a row of `kinds::Table`.
+//! Absent on purpose: anything that acts on objects by itself (controllers, scheduler), and any datastore
+//! but the log.
+
+pub mod args;
+pub mod service;
+
+// In the order of a request.
+pub mod http;
+
+pub mod commands;
+
+pub mod verbs;
+
+pub mod admission;
+
+pub mod registry;
+
+// Beside it.
+pub mod discovery;
+
+pub mod nodes;
+
+pub mod streams;
+
+pub use args::Config;
+pub use service::run;

@@ -1,0 +1,1 @@
+//! May it be: the admission chain, a file per plugin.

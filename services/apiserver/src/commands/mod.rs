@@ -1,0 +1,1 @@
+//! Writes by bus command: the same verbs for services.

@@ -1,0 +1,12 @@
+//! What exists: every document about the API itself, derived from the table of kinds.
+//!
+//! ```text
+//!   Table ──> groups.rs      /api, /apis, /apis/apps, /api/v1 as older clients ask
+//!         ├─> aggregated.rs  all of it in one document, as newer clients ask
+//!         ├─> openapi_v3.rs, openapi_v2.rs
+//!         └─> table.rs       objects as rows of a table
+//!   version.rs               /version
+//! ```
+
+pub mod openapi_v2;
+pub mod openapi_v3;

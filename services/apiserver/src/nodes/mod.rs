@@ -1,0 +1,1 @@
+//! The gateway for node agents.

@@ -1,0 +1,1 @@
+//! Make it so: the order of a write, from preparing to committing.

@@ -1,0 +1,1 @@
+//! What is asked: a file per verb, generic over the kind.
