@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
-    let shutdown = runtime::shutdown::signal;
+    let shutdown = runtime::shutdown::on_signal;
     match command {
         Command::Up(arguments) => local::up(arguments).await,
         Command::Down(arguments) => local::down(&arguments).await,
