@@ -9,11 +9,17 @@
 //! Absent on purpose: anything that knows a particular kind (crate `kinds`) or the log (crate `store`).
 
 pub mod key;
+pub mod names;
 pub mod object;
+pub mod patch;
+pub mod quantity;
 pub mod revision;
+pub mod selector;
 pub mod status;
 
 pub use key::{Class, Key};
 pub use object::Object;
+pub use quantity::Quantity;
 pub use revision::Revision;
+pub use selector::{FieldSelector, LabelSelector};
 pub use status::{FieldError, FieldErrorKind, Reason, Status};
