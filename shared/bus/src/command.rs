@@ -14,6 +14,8 @@ pub const BYTES_MAX: usize = 256 * 1024;
 pub struct Batch {
     /// Who asks, as `system:kube-scheduler`: checked and audited like any user.
     pub user: String,
+    /// Milliseconds since 1970 after which nobody waits for the answer any more: later, nothing is to be done.
+    pub deadline_ms: u64,
     /// Each is one request to the registry.
     pub items: Vec<Write>,
 }
@@ -33,6 +35,9 @@ pub type Reply = Result<Stored, Status>;
 pub struct Stored {
     /// JSON with `metadata.resourceVersion`, empty where nothing is left to show.
     pub object: Bytes,
+    /// The write's place in the log (`model::Revision`), also of a deletion: a reader that has passed it has seen
+    /// the write. 0 where nothing was written, as for a dry run.
+    pub revision: u64,
 }
 
 /// Which resource a write is about.

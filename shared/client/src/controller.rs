@@ -1,0 +1,270 @@
+//! The driver of every controller: observe, decide, act.
+//!
+//! ```text
+//!             ┌──────────── view has passed the key's writes ───────────┐
+//!             v                                                         │
+//!  Observed ─> observe ─> queue ─> decide ─> Decision ─> act (writer) ──┤
+//!                           ^                                           │
+//!                           └───── failed: later and later ─────────────┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bus::command::{Reply, Write};
+use k8s_openapi::jiff::Timestamp;
+use model::{Reason, Revision};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use runtime::Shutdown;
+use store::Store;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::events::{Note, Recorder};
+use crate::follow::{Follower, Observed};
+use crate::queue::WorkQueue;
+use crate::writer::Writer;
+
+/// Keys that are acted upon at the same time: enough to keep the API servers' group commit filled.
+const CONCURRENCY: usize = 64;
+/// A write that never shows up in our view (a lost answer, a deleted namespace) must not hold its key for ever.
+const PASS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is to be done about a key, and why.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// Carried out independently of each other.
+    pub writes: Vec<Write>,
+    /// Told as Events.
+    pub notes: Vec<Note>,
+    /// Decide again after this long, whatever happens.
+    pub again_after: Option<Duration>,
+    /// For the log: why this, or why nothing.
+    pub reason: &'static str,
+}
+
+/// A controller: a view of some collections, and a pure decision about a key. The driver does everything else.
+pub trait Controller: Send + 'static {
+    /// What is decided about, as a Deployment's key.
+    type Key: Clone + Eq + Hash + Ord + Debug + Display + Send + 'static;
+    /// Names it in logs, metrics and Events.
+    const NAME: &'static str;
+    /// The `(group, resource)` collections that it follows.
+    const COLLECTIONS: &'static [(&'static str, &'static str)];
+
+    /// Takes in a change; returns the keys that it concerns.
+    fn observe(&mut self, observed: &Observed) -> Vec<Self::Key>;
+
+    /// What to do about a key, given what was observed. No clock, no IO.
+    fn decide(&mut self, key: &Self::Key, now: Timestamp) -> Decision;
+}
+
+struct Acted<K> {
+    key: K,
+    passed: Revision,
+    failures: Vec<model::Status>,
+    lost_events: Vec<String>,
+    took: Duration,
+}
+
+struct Metrics {
+    depth: IntGaugeVec,
+    adds: IntCounterVec,
+    retries: IntCounterVec,
+    work_seconds: HistogramVec,
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    let label = &["name"];
+    let register = "the names are registered once";
+    Metrics {
+        depth: prometheus::register_int_gauge_vec!("workqueue_depth", "Keys that are ready.", label)
+            .expect(register),
+        adds: prometheus::register_int_counter_vec!("workqueue_adds_total", "Keys that were taken.", label)
+            .expect(register),
+        retries: prometheus::register_int_counter_vec!(
+            "workqueue_retries_total",
+            "Keys that are tried again after a failure.",
+            label
+        )
+        .expect(register),
+        work_seconds: prometheus::register_histogram_vec!(
+            "workqueue_work_duration_seconds",
+            "Time from a key's decision until its writes are answered.",
+            label
+        )
+        .expect(register),
+    }
+});
+
+/// Runs a controller until `shutdown`.
+pub async fn run<C: Controller>(controller: C, store: Store, writer: Writer, shutdown: Shutdown) {
+    Driver::new(controller, store, writer).run(shutdown).await;
+}
+
+struct Driver<C: Controller> {
+    controller: C,
+    follower: Follower,
+    writer: Writer,
+    recorder: Recorder,
+    queue: WorkQueue<C::Key>,
+    acting: JoinSet<Acted<C::Key>>,
+    /// Keys whose writes are not yet in the view, by the revision that they wait for.
+    unseen: BTreeMap<(Revision, C::Key), Instant>,
+    synced: bool,
+}
+
+impl<C: Controller> Driver<C> {
+    fn new(controller: C, store: Store, writer: Writer) -> Self {
+        Driver {
+            controller,
+            follower: Follower::new(store, C::COLLECTIONS),
+            writer,
+            recorder: Recorder::new(C::NAME, ""),
+            queue: WorkQueue::default(),
+            acting: JoinSet::new(),
+            unseen: BTreeMap::new(),
+            synced: false,
+        }
+    }
+
+    async fn run(mut self, shutdown: Shutdown) {
+        loop {
+            self.release_seen();
+            self.start_work();
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(acted) = self.acting.join_next() => match acted {
+                    Ok(acted) => self.acted(acted),
+                    Err(error) => warn!(controller = C::NAME, "an act ended badly: {error}"),
+                },
+                told = self.follower.next() => told.iter().for_each(|one| self.observe(one)),
+                () = sleep_until(due) => {}
+            }
+        }
+        // What was decided is carried out, so that nothing is left half done.
+        while self.acting.join_next().await.is_some() {}
+    }
+
+    fn observe(&mut self, observed: &Observed) {
+        match observed {
+            Observed::Synced if !self.synced => {
+                self.synced = true;
+                info!(controller = C::NAME, "view is complete");
+            }
+            Observed::Reset => self.synced = false,
+            _ => {}
+        }
+        for key in self.controller.observe(observed) {
+            self.queue.add(key);
+        }
+    }
+
+    /// Nothing is decided on half a view.
+    fn start_work(&mut self) {
+        METRICS.depth.with_label_values(&[C::NAME]).set(self.queue.len() as i64);
+        while self.synced && self.acting.len() < CONCURRENCY {
+            let Some(key) = self.queue.take(Instant::now()) else { return };
+            METRICS.adds.with_label_values(&[C::NAME]).inc();
+            self.work(key);
+        }
+    }
+
+    fn work(&mut self, key: C::Key) {
+        let now = Timestamp::now();
+        let decision = self.controller.decide(&key, now);
+        debug!(controller = C::NAME, %key, writes = decision.writes.len(), reason = decision.reason, "decided");
+        if let Some(after) = decision.again_after {
+            self.queue.add_at(key.clone(), Instant::now() + after);
+        }
+        if decision.writes.is_empty() && decision.notes.is_empty() {
+            self.queue.forget(&key);
+            self.queue.done(&key);
+            return;
+        }
+        let events: Vec<Write> =
+            decision.notes.into_iter().map(|note| self.recorder.record(note, now)).collect();
+        self.acting.spawn(act(key, decision.writes, events, self.writer.clone()));
+    }
+
+    fn acted(&mut self, acted: Acted<C::Key>) {
+        METRICS.work_seconds.with_label_values(&[C::NAME]).observe(acted.took.as_secs_f64());
+        acted.lost_events.iter().for_each(|event| self.recorder.forget(event));
+        for status in &acted.failures {
+            match status.reason {
+                // Our view was behind; it will show what happened.
+                Reason::Conflict | Reason::NotFound | Reason::AlreadyExists => {
+                    debug!(controller = C::NAME, key = %acted.key, "{status}");
+                }
+                _ => warn!(controller = C::NAME, key = %acted.key, "{status}"),
+            }
+        }
+        if acted.failures.is_empty() {
+            self.queue.forget(&acted.key);
+        } else {
+            METRICS.retries.with_label_values(&[C::NAME]).inc();
+            self.queue.retry(acted.key.clone(), Instant::now());
+        }
+        self.unseen.insert((acted.passed, acted.key), Instant::now() + PASS_PATIENCE);
+    }
+
+    /// Gives back the keys whose writes the view has passed.
+    fn release_seen(&mut self) {
+        let (passed, now) = (self.follower.passed(), Instant::now());
+        let queue = &mut self.queue;
+        self.unseen.retain(|(revision, key), give_up| {
+            let held = *revision > passed && *give_up > now;
+            if !held {
+                queue.done(key);
+            }
+            held
+        });
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let give_up = self.unseen.values().min().copied();
+        match (self.queue.next_due().filter(|_| self.acting.len() < CONCURRENCY), give_up) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Carries out a decision. Events are told after the writes, and their failure is nobody's.
+async fn act<K>(key: K, writes: Vec<Write>, events: Vec<Write>, writer: Writer) -> Acted<K> {
+    let timer = Instant::now();
+    let mut replies = Vec::new();
+    if !writes.is_empty() {
+        replies = writer.write(writes).await;
+    }
+    let counted: Vec<String> = events.iter().map(counted_event).collect();
+    let mut lost_events = Vec::new();
+    if !events.is_empty() {
+        let told = writer.write(events).await;
+        lost_events =
+            counted.into_iter().zip(told).filter(|(_, reply)| reply.is_err()).map(|(name, _)| name).collect();
+    }
+    let passed = replies.iter().flatten().map(|stored| Revision(stored.revision)).max().unwrap_or_default();
+    let failures = replies.into_iter().filter_map(Reply::err).collect();
+    Acted { key, passed, failures, lost_events, took: timer.elapsed() }
+}
+
+fn counted_event(write: &Write) -> String {
+    match write {
+        Write::Patch { name, .. } => name.clone(),
+        _ => String::new(),
+    }
+}

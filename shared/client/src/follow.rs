@@ -1,0 +1,111 @@
+//! Every change of some collections, in the order of the log.
+
+use model::{Key, Revision};
+use store::{Change, Item, Store, Watch, WatchEvent};
+use tracing::info;
+
+/// What a view has to take in.
+#[derive(Clone, Debug)]
+pub enum Observed {
+    /// Forget everything: what follows is the whole state again.
+    Reset,
+    /// An object is there, new or changed.
+    Put(Item),
+    /// An object is gone; this is the last that was seen of it.
+    Delete {
+        /// Its key.
+        key: Key,
+        /// The last state.
+        previous: Item,
+    },
+    /// All that was there at the start has been told.
+    Synced,
+}
+
+/// Follows collections; starts again by itself when the store cuts it off.
+pub struct Follower {
+    store: Store,
+    prefixes: Vec<String>,
+    watch: Option<Watch>,
+    passed: Revision,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// Follows the collections with these `(group, resource)` names.
+    pub fn new(store: Store, collections: &[(&str, &str)]) -> Self {
+        let prefixes =
+            collections.iter().map(|(group, resource)| Key::prefix(group, resource, None)).collect();
+        Follower { store, prefixes, watch: None, passed: Revision::ZERO }
+    }
+
+    /// Everything up to here has been told.
+    pub fn passed(&self) -> Revision {
+        self.passed
+    }
+
+    /// What happened next; the first call tells the whole state. Cancel-safe.
+    pub async fn next(&mut self) -> Vec<Observed> {
+        loop {
+            let Some(watch) = &mut self.watch else { return self.start() };
+            match watch.next().await {
+                Some(WatchEvent::Change(change)) => {
+                    self.passed = self.passed.max(revision(&change));
+                    if self.follows(key(&change)) {
+                        return vec![observed(change)];
+                    }
+                }
+                Some(WatchEvent::Progress(revision)) => {
+                    self.passed = self.passed.max(revision);
+                    return Vec::new();
+                }
+                None => {
+                    info!("fell behind the store, starting again");
+                    self.watch = None;
+                }
+            }
+        }
+    }
+
+    fn start(&mut self) -> Vec<Observed> {
+        let mut told = vec![Observed::Reset];
+        let mut from = self.store.revision();
+        for prefix in &self.prefixes {
+            let listing = self.store.list(prefix);
+            // Changes between two lists are told again by the watch, which does no harm.
+            from = from.min(listing.revision);
+            told.extend(listing.items.into_iter().map(Observed::Put));
+        }
+        told.push(Observed::Synced);
+        // A history shorter than this moment means a store that moves faster than we list: try again.
+        self.watch = self.store.watch("", from).ok();
+        self.passed = from;
+        told
+    }
+
+    fn follows(&self, key: &Key) -> bool {
+        self.prefixes.iter().any(|prefix| key.as_str().starts_with(prefix))
+    }
+}
+
+fn key(change: &Change) -> &Key {
+    match change {
+        Change::Put { item, .. } => &item.key,
+        Change::Delete { key, .. } => key,
+    }
+}
+
+fn revision(change: &Change) -> Revision {
+    match change {
+        Change::Put { item, .. } => item.revision,
+        Change::Delete { revision, .. } => *revision,
+    }
+}
+
+fn observed(change: Change) -> Observed {
+    match change {
+        Change::Put { item, .. } => Observed::Put(item),
+        Change::Delete { key, previous, .. } => Observed::Delete { key, previous },
+    }
+}
