@@ -1,8 +1,12 @@
 //! A node's own containerd: its configuration, its pod network, and the image of pod sandboxes.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cri::v1::ContainerState;
+use tokio::task::JoinSet;
 
 use super::layout::{Cluster, Layout};
 use super::network;
@@ -11,6 +15,9 @@ use super::network;
 pub const PAUSE_IMAGE: &str = "sampan.local/pause:1";
 
 const PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
+
+/// What a container gets to end in when the cluster is stopped; `down` itself is not patient for much longer.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Where Debian's containernetworking-plugins and the upstream archive put the CNI plugins.
 const CNI_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
@@ -39,6 +46,33 @@ pub async fn load_pause(socket: &Path, folder: &Path) -> Result<()> {
     let mut file = std::fs::File::create(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
     cri::archive::write_docker_archive(&mut file, &image)?;
     cri::images::import(socket, &archive).await.with_context(|| format!("cannot load {PAUSE_IMAGE}"))
+}
+
+/// Stops every pod of a node's containerd. All of them at once, so that it takes as long as the slowest.
+pub async fn stop_pods(socket: &Path) -> Result<()> {
+    let client = cri::Client::new(socket);
+    let mut stops = JoinSet::new();
+    for sandbox in client.list_sandboxes(HashMap::new()).await? {
+        stops.spawn(stop_pod(client.clone(), sandbox.id));
+    }
+    while let Some(stopped) = stops.join_next().await {
+        stopped.context("a stop was cut short")??;
+    }
+    Ok(())
+}
+
+async fn stop_pod(client: cri::Client, sandbox: String) -> Result<()> {
+    let mut stops = JoinSet::new();
+    for container in client.list_containers(HashMap::new()).await? {
+        if container.pod_sandbox_id == sandbox && container.state() == ContainerState::ContainerRunning {
+            let client = client.clone();
+            stops.spawn(async move { client.stop_container(&container.id, STOP_GRACE).await });
+        }
+    }
+    while let Some(stopped) = stops.join_next().await {
+        stopped.context("a stop was cut short")??;
+    }
+    Ok(client.stop_sandbox(&sandbox).await?)
 }
 
 /// `restrict_oom_score_adj` lets pods start where the machine forbids lowering the score, as in many VMs and
