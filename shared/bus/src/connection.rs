@@ -91,8 +91,7 @@ impl Bus {
                     other => warn!("bus: {other}"),
                 }
             });
-        let client =
-            options.connect(servers).await.map_err(|error| BusError::Refused(error.to_string()))?;
+        let client = options.connect(servers).await.map_err(|error| BusError::Refused(error.to_string()))?;
         Ok(Bus { client })
     }
 

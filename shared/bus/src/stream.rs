@@ -1,8 +1,30 @@
 //! Byte streams between an API server and a node: exec, attach, logs and port-forward.
 //!
-//! The API server subscribes to the stream's subject, then asks the node to open it; each direction carries
-//! [`Frame`]s under credit: a sender may have [`WINDOW`] bytes a channel unacknowledged, so that a slow reader
-//! holds its writer and nobody else.
+//! ```text
+//!  API server                                          node
+//!   open(): subscribe stream.<node>.<id>                │ Openings::next()
+//!      ├─ node.<node>.open  Open ──────────────────────>│ prepares, subscribes node.<node>.stream.<id>
+//!      │<─ Opened ──────────────────────────────────────┤ accept() or refuse()
+//!      │<═ Frame 0, 1, 2 … ═══════════════════════════> │ each direction numbered by itself
+//! ```
+//! Each direction carries [`Frame`]s under credit: a sender may have [`WINDOW`] bytes a channel unacknowledged, so
+//! that a slow reader holds its writer and nobody else. Core NATS may lose messages: a gap in the numbers, or a peer
+//! that is silent for [`SILENCE`], fails the stream; nothing is sent twice and nothing is missing unnoticed.
+//!
+//! * this file: what goes over the wire
+//! * `credit`: who may send how much (pure)
+//! * `inbound`: what a frame that came means (pure)
+//! * `end`: an end of a stream, with the one task that drives it
+//! * `open`: how the two ends find each other
+
+mod credit;
+mod end;
+mod inbound;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::Status;
@@ -12,6 +34,16 @@ use serde::{Deserialize, Serialize};
 pub const WINDOW: usize = 1024 * 1024;
 /// Bytes of data in one frame at most.
 pub const FRAME_BYTES: usize = 64 * 1024;
+/// Channels are numbered below this: the standard streams, 3 (an error channel on other wires) and resize.
+pub const CHANNELS: u8 = 5;
+/// How often an end that has nothing to say says so.
+pub const KEEPALIVE: Duration = Duration::from_secs(5);
+/// A peer that was not heard for so long is gone: three keepalives.
+pub const SILENCE: Duration = Duration::from_secs(15);
+
+pub use credit::cost;
+pub use end::{Chunk, Event, Reader, Stream, StreamError, Writer};
+pub use open::{Opening, Openings, open, serve};
 
 /// Asks a node to open a stream; answered by [`Opened`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,8 +144,10 @@ pub enum FrameBody {
     Data(u8, Bytes),
     /// A channel has ended.
     Eof(u8),
-    /// The receiver has consumed so many bytes of a channel.
+    /// The receiver has consumed so much of a channel, counted by [`cost`].
     Credit(u8, u64),
+    /// The sender lives.
+    Keepalive,
     /// The stream has ended: for exec with the command's result, a `metav1.Status` as JSON.
     Close(Bytes),
 }
