@@ -1,1 +1,15 @@
-//! node-agent
+//! The agent of a node.
+
+pub mod pods;
+
+mod arguments;
+
+pub use arguments::Config;
+
+/// Runs the agent until `shutdown`.
+pub async fn run(config: Config, shutdown: runtime::Shutdown) -> anyhow::Result<()> {
+    runtime::init_logging("info")?;
+    tracing::info!(?config.data_dir, "starting");
+    shutdown.cancelled().await;
+    Ok(())
+}
