@@ -4,7 +4,9 @@ CARGO ?= cargo
 SAMPAN_DATA_DIR ?= .sampan
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 SAMPAN := $(TARGET_DIR)/release/sampan
-SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+# What hack/setup puts here is found before, or in place of, what the machine has.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+SUDO := $(shell test "$$(id -u)" = 0 || echo 'sudo env "PATH=$$PATH"')
 
 .PHONY: help setup build up down clean status images fmt lint deny test unit e2e
 

@@ -53,7 +53,7 @@ pub trait Controller: Send + 'static {
     type Key: Clone + Eq + Hash + Ord + Debug + Display + Send + 'static;
     /// Names it in logs, metrics and Events.
     const NAME: &'static str;
-    /// The `(group, resource)` collections that it follows.
+    /// The `(group, resource)` collections that it follows; none for everything that its store holds.
     const COLLECTIONS: &'static [(&'static str, &'static str)];
 
     /// Takes in a change; returns the keys that it concerns.

@@ -33,10 +33,13 @@ pub struct Follower {
 // === impl Follower ===
 
 impl Follower {
-    /// Follows the collections with these `(group, resource)` names.
+    /// Follows the collections with these `(group, resource)` names; without any, everything that the store holds.
     pub fn new(store: Store, collections: &[(&str, &str)]) -> Self {
-        let prefixes =
+        let mut prefixes: Vec<String> =
             collections.iter().map(|(group, resource)| Key::prefix(group, resource, None)).collect();
+        if prefixes.is_empty() {
+            prefixes.push(String::new());
+        }
         Follower { store, prefixes, watch: None, passed: Revision::ZERO }
     }
 

@@ -73,7 +73,7 @@ impl NatsServer {
 
     fn launch(&mut self) -> Result<()> {
         let log = std::fs::File::create(self.folder.path().join("nats.log")).context("cannot write its log")?;
-        let child = Command::new(binary())
+        let child = Command::new("nats-server")
             .arg("-c")
             .arg(self.folder.path().join("nats.conf"))
             .stdin(Stdio::null())
@@ -101,13 +101,4 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// `SAMPAN_NATS_SERVER`, else the one that `make setup` installed in the workspace, else the one on PATH.
-fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("SAMPAN_NATS_SERVER") {
-        return path.into();
-    }
-    let local = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.sampan-tools/bin/nats-server"));
-    if local.is_file() { local } else { "nats-server".into() }
 }

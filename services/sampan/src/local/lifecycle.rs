@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub async fn up(arguments: UpArguments) -> Result<()> {
     let began = Instant::now();
     let layout = Layout::open(&arguments.cluster.data_dir)?;
-    let programs = check_machine(&layout)?;
+    let programs = check_machine()?;
     let cluster = open_cluster(&layout, &arguments)?;
     layout.folder("run")?;
     layout.folder("logs")?;
@@ -111,7 +111,7 @@ pub async fn image_load(arguments: &ClusterArguments, archives: &[PathBuf]) -> R
 }
 
 /// What `up` needs of the machine, each with how to get it.
-fn check_machine(layout: &Layout) -> Result<Programs> {
+fn check_machine() -> Result<Programs> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a node runs containers, which needs root: try `sudo`");
     }
@@ -121,7 +121,7 @@ fn check_machine(layout: &Layout) -> Result<Programs> {
         }
     }
     let sampan = std::env::current_exe().context("cannot find this program")?;
-    Ok(Programs { sampan, nats: nats::binary(layout)? })
+    Ok(Programs { sampan, nats: nats::binary()? })
 }
 
 fn on_path(program: &str) -> bool {

@@ -44,22 +44,16 @@ authorization {{
     )
 }
 
-/// The nats-server on PATH, else the one that `make setup` put under the data directory's parent.
-pub fn binary(layout: &Layout) -> Result<PathBuf> {
-    let local = layout.root().join("bin/nats-server");
-    let candidates = [PathBuf::from("nats-server"), local];
-    let mut seen = Vec::new();
-    for candidate in candidates {
-        match version(&candidate) {
-            Some(found) if found >= OLDEST => return Ok(candidate),
-            Some((major, minor)) => seen.push(format!("{} is {major}.{minor}", candidate.display())),
-            None => {}
-        }
-    }
+/// The nats-server on PATH, which `make` extends by what `make setup` installed.
+pub fn binary() -> Result<PathBuf> {
     let (major, minor) = OLDEST;
-    match seen.as_slice() {
-        [] => bail!("nats-server {major}.{minor} or newer is not on PATH: run `make setup`"),
-        old => bail!("nats-server {major}.{minor} or newer is needed, but {}: run `make setup`", old.join(", ")),
+    let candidate = PathBuf::from("nats-server");
+    match version(&candidate) {
+        Some(found) if found >= OLDEST => Ok(candidate),
+        Some((found, release)) => {
+            bail!("nats-server {major}.{minor} or newer is needed, but {found}.{release} is on PATH: run `make setup`")
+        }
+        None => bail!("nats-server {major}.{minor} or newer is not on PATH: run `make setup`"),
     }
 }
 

@@ -38,7 +38,7 @@ pub async fn supervise(arguments: &ClusterArguments) -> Result<()> {
     prepare(&layout, &cluster)?;
     let programs = Programs {
         sampan: std::env::current_exe().context("cannot find this program")?,
-        nats: nats::binary(&layout)?,
+        nats: nats::binary()?,
     };
     let units = units::all(&layout, &cluster, &programs);
 
