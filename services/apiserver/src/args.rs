@@ -1,5 +1,62 @@
 //! The command line.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use runtime::{AdminArguments, BusArguments};
+
 /// What the API server is told at start.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Config {}
+pub struct Config {
+    /// The bus.
+    #[command(flatten)]
+    pub bus: BusArguments,
+
+    /// The admin endpoint.
+    #[command(flatten)]
+    pub admin: AdminArguments,
+
+    /// Address of the HTTPS API
+    #[arg(long, env = "SAMPAN_BIND", default_value = "0.0.0.0:6443", value_name = "ADDRESS")]
+    pub bind: SocketAddr,
+
+    /// Folder of the cluster CA and the server's certificate; made on first start
+    #[arg(long, env = "SAMPAN_DATA_DIR", default_value = "/var/lib/sampan/apiserver", value_name = "FOLDER")]
+    pub data_dir: PathBuf,
+
+    /// Where to write the administrator's kubeconfig; not written when left out
+    #[arg(long, env = "SAMPAN_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The server that the kubeconfig names, as https://host:6443; by default the address that is bound
+    #[arg(long, env = "SAMPAN_KUBECONFIG_SERVER", value_name = "URL")]
+    pub kubeconfig_server: Option<String>,
+
+    /// A further host name or IP address in the server's certificate
+    #[arg(
+        long = "tls-san",
+        env = "SAMPAN_TLS_SAN",
+        value_name = "NAME",
+        value_delimiter = ',',
+        num_args = 1
+    )]
+    pub tls_sans: Vec<String>,
+
+    /// The address at which pods reach this server, shown in the endpoints of the service `kubernetes`;
+    /// by default the bound address, or this machine's own when all addresses are bound
+    #[arg(long, env = "SAMPAN_ADVERTISE_ADDRESS", value_name = "IP")]
+    pub advertise_address: Option<IpAddr>,
+
+    /// The cluster address of the service `kubernetes`
+    #[arg(
+        long,
+        env = "SAMPAN_KUBERNETES_SERVICE_IP",
+        default_value_t = Ipv4Addr::new(10, 96, 0, 1),
+        value_name = "IP"
+    )]
+    pub kubernetes_service_ip: Ipv4Addr,
+
+    /// On how many nats-servers the streams are kept: 1 or 3 or 5
+    #[arg(long, env = "SAMPAN_STREAM_REPLICAS", default_value_t = 1, value_name = "COUNT")]
+    pub stream_replicas: usize,
+}
