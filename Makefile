@@ -32,7 +32,7 @@ status: ## Show which parts of it run
 	$(SUDO) $(SAMPAN) status --data-dir $(SAMPAN_DATA_DIR)
 
 images: setup ## Make the test images (redis, busybox) from Debian's packages, without a registry
-	hack/images $(SAMPAN_DATA_DIR)/images
+	hack/images .tools/images
 
 fmt: ## Check the formatting
 	$(CARGO) fmt --all --check

@@ -1,0 +1,135 @@
+//! A local cluster in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::Kubectl;
+
+/// A running cluster; it is taken down and removed when this is dropped.
+pub struct Cluster {
+    folder: TempDir,
+    sampan: PathBuf,
+    kubectl: Kubectl,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts a cluster of the release binary and loads the test images.
+    pub fn up() -> Result<Self> {
+        let sampan = built("sampan")?;
+        let folder =
+            tempfile::Builder::new().prefix("sampan-e2e-").tempdir().context("no temporary folder")?;
+        let data = folder.path().join("data");
+        let kubectl = Kubectl::new(&data.join("admin.kubeconfig"), folder.path());
+        let cluster = Cluster { folder, sampan, kubectl };
+        let port = free_port()?.to_string();
+        cluster.sampan_with(&["up", "--api-port", &port])?;
+        for archive in archives()? {
+            let archive = archive.to_str().context("the archive's path is text")?.to_owned();
+            cluster.sampan_with(&["image", "load", &archive])?;
+        }
+        Ok(cluster)
+    }
+
+    /// kubectl for this cluster.
+    pub fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// A folder for the steps' files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data().join("admin.kubeconfig")
+    }
+
+    /// Runs `sampan` for this cluster; it must succeed.
+    pub fn sampan_with(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(&self.sampan)
+            .args(arguments)
+            .env("SAMPAN_DATA_DIR", self.data())
+            .output()
+            .with_context(|| format!("cannot run {}", self.sampan.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            bail!("sampan {}: {text}{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(text)
+    }
+
+    /// The process id of a unit, as `apiserver` or `nats`.
+    pub fn pid(&self, unit: &str) -> Result<i32> {
+        let path = self.data().join("run").join(format!("{unit}.pid"));
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        text.trim().parse().with_context(|| format!("{} holds no process id", path.display()))
+    }
+
+    /// Ends a unit as a crash would; the supervisor starts it again. Returns once the new one runs.
+    pub fn crash(&self, unit: &str) -> Result<()> {
+        let old = self.pid(unit)?;
+        kill(Pid::from_raw(old), Signal::SIGKILL).with_context(|| format!("cannot kill {unit}"))?;
+        crate::eventually(&format!("{unit} runs again"), || Ok((self.pid(unit)? != old).then_some(())))
+    }
+
+    /// What a unit has logged.
+    pub fn log(&self, unit: &str) -> Result<String> {
+        let path = self.data().join("logs").join(format!("{unit}.log"));
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::env::var_os("SAMPAN_KEEP").is_some() {
+            println!("kept: {}", self.folder.path().display());
+            return;
+        }
+        if let Err(error) = self.sampan_with(&["clean"]) {
+            eprintln!("cannot clean up: {error:#}");
+        }
+    }
+}
+
+/// A binary that `make build` made.
+fn built(name: &str) -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")), PathBuf::from);
+    let path = target.join("release").join(name);
+    ensure!(path.is_file(), "{} is not there: run `make build`", path.display());
+    Ok(path)
+}
+
+/// The archives that `make images` made.
+fn archives() -> Result<Vec<PathBuf>> {
+    let folder = std::env::var_os("SAMPAN_IMAGES").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/images")),
+        PathBuf::from,
+    );
+    let entries = std::fs::read_dir(&folder)
+        .with_context(|| format!("no images in {}: run `make images`", folder.display()))?;
+    let mut archives: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "tar"))
+        .collect();
+    archives.sort();
+    ensure!(!archives.is_empty(), "no images in {}: run `make images`", folder.display());
+    Ok(archives)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,33 @@
+//! The walk through a whole cluster with the real kubectl: what the tutorial and the issues promise, in order.
+
+mod bad_input;
+mod chaos;
+mod cluster;
+mod objects;
+mod pods;
+mod rust_client;
+mod workloads;
+
+use std::process::ExitCode;
+
+use e2e::{Cluster, Step, walk};
+
+const STEPS: &[&[Step]] = &[
+    cluster::STEPS,
+    pods::STEPS,
+    workloads::STEPS,
+    objects::STEPS,
+    rust_client::STEPS,
+    bad_input::STEPS,
+    chaos::STEPS,
+];
+
+fn main() -> ExitCode {
+    match Cluster::up() {
+        Ok(cluster) => walk(&cluster, &STEPS.concat()),
+        Err(error) => {
+            eprintln!("no cluster to walk through: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
