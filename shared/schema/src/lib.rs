@@ -1,26 +1,27 @@
-//! Types as data: what every built-in kind looks like, and what follows from it.
+//! Types as data: what every built-in kind looks like, and what follows from that alone.
+//!
+//! ```text
+//!   data/v1.35.jsonl.gz ── document: a line a type ──┬─> load ─> Schemas (compact, resident)
+//!        (made by xtask)                             │              │
+//!                                                    │    json ─────┤ bytes → value, duplicate fields
+//!                                                    │    proto ────┤ bytes → value
+//!                                                    │    fields ───┤ value → unknown fields, wrong types
+//!                                                    │    strategic ┘ value × patch → value
+//!                                                    └─> OpenAPI (crate `apiserver`), with every description
+//! ```
+//! A type here is a shape: names, numbers and kinds of fields. Absent on purpose: what values mean, defaults and
+//! rules (crate `kinds`), and the types of custom kinds, which come as objects at run time.
 
+pub mod document;
 pub mod fields;
 pub mod json;
 pub mod proto;
 pub mod strategic;
 
-/// Every built-in type.
-#[derive(Debug)]
-pub struct Schemas {}
+mod load;
+mod names;
+mod path;
+mod time;
+mod types;
 
-/// A type of [`Schemas`]; a cheap handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TypeId(pub(crate) u32);
-
-impl Schemas {
-    /// The types of the API that this build serves.
-    pub fn builtin() -> &'static Schemas {
-        &Schemas {}
-    }
-
-    /// The type of a kind, as `("apps", "v1", "Deployment")`.
-    pub fn resource(&self, _group: &str, _version: &str, _kind: &str) -> Option<TypeId> {
-        None
-    }
-}
+pub use types::{Schemas, TypeId};
