@@ -64,6 +64,9 @@ pub struct Status {
     /// When to try again, in seconds; 0 for not said.
     #[serde(default)]
     pub retry_after_seconds: u32,
+    /// For an expired list: where a client may go on that takes what is there now; empty if nowhere.
+    #[serde(default)]
+    pub continue_token: String,
 }
 
 /// One of `Status.details.causes`.
@@ -160,6 +163,7 @@ impl Status {
             name: String::new(),
             causes: Vec::new(),
             retry_after_seconds: 0,
+            continue_token: String::new(),
         }
     }
 
@@ -275,6 +279,9 @@ impl Status {
         });
         if !details.is_empty() {
             status["details"] = Value::Object(details);
+        }
+        if !self.continue_token.is_empty() {
+            status["metadata"] = json!({"continue": self.continue_token});
         }
         status
     }
