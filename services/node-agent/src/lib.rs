@@ -1,6 +1,8 @@
 //! The agent of a node.
 
 pub mod pods;
+pub mod settings;
+pub mod spec;
 
 mod arguments;
 

@@ -1,0 +1,68 @@
+//! Pods, config maps and secrets for tests.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use serde_json::{Value, json};
+
+use super::References;
+use crate::settings::{Allocatable, Paths, Resolver, Settings};
+
+/// Config maps and secrets of the namespace `default`.
+#[derive(Default)]
+pub struct Objects {
+    config_maps: BTreeMap<String, ConfigMap>,
+    secrets: BTreeMap<String, Secret>,
+}
+
+impl Objects {
+    /// With a key in a config map.
+    pub fn config_map(mut self, name: &str, key: &str, value: &str) -> Self {
+        let map = self.config_maps.entry(name.to_owned()).or_default();
+        map.data.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a key in a secret.
+    pub fn secret(mut self, name: &str, key: &str, value: &str) -> Self {
+        let secret = self.secrets.entry(name.to_owned()).or_default();
+        secret.data.get_or_insert_default().insert(key.to_owned(), ByteString(value.as_bytes().to_vec()));
+        self
+    }
+}
+
+impl References for Objects {
+    fn config_map(&self, _: &str, name: &str) -> Option<&ConfigMap> {
+        self.config_maps.get(name)
+    }
+
+    fn secret(&self, _: &str, name: &str) -> Option<&Secret> {
+        self.secrets.get(name)
+    }
+}
+
+/// The pod `default/web` with uid `u1` and this spec; a container `main` of image `app:1` when it names none.
+pub fn pod(spec: Value) -> Pod {
+    let mut spec = spec;
+    if spec["containers"].is_null() {
+        spec["containers"] = json!([{"name": "main", "image": "app:1"}]);
+    }
+    let pod = json!({
+        "metadata": {"name": "web", "namespace": "default", "uid": "u1", "labels": {"app": "web"}},
+        "spec": spec,
+    });
+    serde_json::from_value(pod).unwrap()
+}
+
+/// A node called `node-1`.
+pub fn settings() -> Settings {
+    Settings {
+        node_name: "node-1".to_owned(),
+        node_ips: vec!["192.0.2.1".to_owned()],
+        resolver: Resolver { host_servers: vec!["192.0.2.53".to_owned()], ..Default::default() },
+        hosts_file: "127.0.0.1 localhost\n".to_owned(),
+        allocatable: Allocatable { cpu_milli: 2000, memory: 4 << 30, ephemeral_storage: 10 << 30 },
+        paths: Paths::new(std::path::Path::new("/agent")),
+    }
+}
