@@ -35,10 +35,11 @@ fn raw_server() -> (DuplexStream, Connection, Incoming) {
 
 async fn open(pair: &mut Pair, name: &str) -> (Stream, Stream) {
     let headers = Headers::new().with("streamType", name);
-    let accept = async { pair.incoming.next().await.unwrap().accept().unwrap() };
+    let accept = async { pair.incoming.next().await.expect("a stream").accept() };
     let (client, server) = tokio::join!(pair.client.open(headers), accept);
+    let server = server.expect("the connection stands");
     assert_eq!(server.headers.get("streamType"), Some(name));
-    (client.unwrap(), server)
+    (client.expect("the server accepts"), server)
 }
 
 async fn read_all(receiver: &mut Receiver) -> Result<Vec<u8>, Error> {
@@ -47,6 +48,11 @@ async fn read_all(receiver: &mut Receiver) -> Result<Vec<u8>, Error> {
         all.extend_from_slice(&bytes);
     }
     Ok(all)
+}
+
+/// Takes the whole stream, so that its other half is not given up meanwhile.
+async fn read_stream(mut stream: Stream) -> Result<Vec<u8>, Error> {
+    read_all(&mut stream.receiver).await
 }
 
 #[tokio::test]
@@ -70,8 +76,7 @@ async fn many_streams_share_a_connection() {
         let (mut client, server) = open(&mut pair, &format!("stream-{at}")).await;
         client.sender.send(vec![at; 10_000].into()).await.unwrap();
         client.sender.finish().unwrap();
-        let read = |mut server: Stream| async move { read_all(&mut server.receiver).await };
-        clients.push((client, tokio::spawn(read(server))));
+        clients.push((client, tokio::spawn(read_stream(server))));
     }
     for (at, (_client, read)) in clients.into_iter().enumerate() {
         assert_eq!(read.await.unwrap().unwrap(), vec![at as u8; 10_000]);
