@@ -145,7 +145,7 @@ impl Schemas {
 
     /// The name that a type is published under; `None` for a list, a map or a plain value within another type.
     pub fn definition_name(&self, ty: TypeId) -> Option<&str> {
-        // Definitions have the first handles, in the order in which they are mentioned, not in that of names.
+        // Handles are given in the order in which types are mentioned, so this is a search; only documents ask.
         self.definitions.iter().find(|(_, known)| *known == ty).map(|(name, _)| self.names.get(*name))
     }
 

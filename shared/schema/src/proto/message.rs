@@ -97,7 +97,8 @@ impl<'a> Decoder<'a> {
             }
             _ => {
                 let value = self.value(field.ty, content)?;
-                if field.required || !presence::says_nothing(schemas, of, name, &value) {
+                if !(value.is_null() || !field.required && presence::says_nothing(schemas, of, name, &value))
+                {
                     object.insert(name.to_owned(), value);
                 }
             }

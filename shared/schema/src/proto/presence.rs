@@ -91,7 +91,6 @@ const TELLING_TEXTS: [(&str, &str); 5] = [
 pub(super) fn says_nothing(schemas: &Schemas, of: Struct, field: &str, value: &Value) -> bool {
     let here = |list: &[(&str, &str)]| list.contains(&(schemas.names.get(of.name), field));
     match value {
-        Value::Null => true,
         Value::Bool(false) => PLAIN_BOOLS.contains(&field),
         Value::Number(number) if number.as_i64() == Some(0) => {
             PLAIN_NUMBERS.contains(&field) || here(&PLAIN_NUMBERS_OF)
