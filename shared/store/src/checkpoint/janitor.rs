@@ -1,0 +1,279 @@
+//! The task that keeps a log short: it writes checkpoints, purges behind them, and lets events age out of a log that
+//! nobody writes to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{Class, Revision};
+
+use crate::history::Batch;
+use crate::item::Change;
+use crate::log::{ChunkName, Log, LogError, Stream};
+use crate::metrics;
+use crate::ordered::Slice;
+use crate::partition::Shared;
+use crate::txn::{Frame, class_of};
+
+use super::form::{Manifest, Part};
+
+/// How often the log's length is looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A log shorter than this is not worth a checkpoint: a reader goes through it in a fraction of a second.
+const SHORT_BYTES: u64 = 64 << 20;
+const SHORT_MESSAGES: u64 = 50_000;
+
+/// Bytes of values in one chunk. Larger ones would not be faster; with the largest object on top one still fits into
+/// a message of 8 MB without compression.
+const CHUNK_BYTES: usize = 2 << 20;
+
+/// Times in one chunk: about a megabyte.
+const TIMES: usize = 100_000;
+
+/// History that goes along, in changes and bytes: some minutes of a small cluster, a moment of a large one.
+const HISTORY_CHANGES: usize = 20_000;
+const HISTORY_BYTES: usize = 16 << 20;
+
+/// How often a log in which something is too old gets a tick.
+const TICK_EVERY: u64 = 10;
+
+/// Keeps one stream's log short.
+pub(crate) struct Janitor {
+    partition: Shared,
+    log: Arc<dyn Log>,
+    /// Its name as a writer of ticks, and the source of checkpoint names.
+    writer: u64,
+    ticks: u64,
+    /// Part of the threshold that this one adds, in 1/256: with it, one of several janitors is first.
+    patience: u64,
+}
+
+/// The state of one moment, read without the lock.
+struct Moment {
+    items: Slice,
+    history: Vec<Arc<Batch>>,
+    floor: Revision,
+    writers: Vec<(Class, u64, u64, u64)>,
+    times: Vec<(u64, u64)>,
+    sequence: u64,
+    time: u64,
+}
+
+/// Writes the chunks of one class.
+struct Chunks<'a> {
+    log: &'a dyn Log,
+    next: ChunkName,
+}
+
+// === impl Janitor ===
+
+impl Janitor {
+    /// `seed` is a random number.
+    pub fn new(partition: Shared, log: Arc<dyn Log>, seed: u64) -> Self {
+        Janitor { partition, log, writer: seed, ticks: 0, patience: seed % 64 }
+    }
+
+    /// Runs until it is aborted.
+    pub async fn run(mut self) {
+        let mut looked_at = 0;
+        for round in 0_u64.. {
+            tokio::time::sleep(PERIOD).await;
+            if round.is_multiple_of(TICK_EVERY) {
+                self.tick().await;
+            }
+            let passed = self.partition.passed_bytes();
+            if passed - looked_at < SHORT_BYTES / 16 && !round.is_multiple_of(60) {
+                continue;
+            }
+            looked_at = passed;
+            if let Err(error) = self.look().await {
+                tracing::warn!(stream = self.partition.stream.name(), %error, "no checkpoint");
+            }
+        }
+    }
+
+    /// Writes a checkpoint if the log has become long.
+    async fn look(&self) -> Result<(), LogError> {
+        let bounds = self.log.bounds(self.partition.stream).await?;
+        let live = self.partition.read().state.bytes;
+        let long = |limit: u64| limit + limit * self.patience / 256;
+        let messages = (bounds.last + 1).saturating_sub(bounds.first);
+        if bounds.bytes >= long(SHORT_BYTES.max(live / 4 * 3)) || messages >= long(SHORT_MESSAGES) {
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint and purges the log behind it, unless somebody else is ahead.
+    pub(crate) async fn checkpoint(&self) -> Result<(), LogError> {
+        let stream = self.partition.stream;
+        let pointer = self.log.pointer(stream).await?;
+        let moment = self.moment();
+        let older = match &pointer {
+            None => true,
+            Some(pointer) => {
+                Manifest::decode(&pointer.value).map_err(LogError::Refused)?.sequence < moment.sequence
+            }
+        };
+        if older {
+            let _timer = metrics::CHECKPOINT_SECONDS.start_timer();
+            let replaces = pointer.map_or(0, |pointer| pointer.version);
+            self.write(&moment, replaces).await?;
+        }
+        self.log.purge(stream, self.partition.keep_from(moment.sequence)).await
+    }
+
+    async fn write(&self, moment: &Moment, replaces: u64) -> Result<(), LogError> {
+        let stream = self.partition.stream;
+        // Sequences only grow, so one writer never uses a name twice.
+        let checkpoint = self.writer ^ moment.sequence;
+        let name = |class| ChunkName { stream, checkpoint, class, index: 0 };
+        let written = self.write_chunks(moment, name).await;
+        let pointed = match written {
+            Ok((floor, classes)) => {
+                let manifest = Manifest::new(checkpoint, moment.sequence, moment.time, floor, classes);
+                self.log.point(stream, manifest.encode(), replaces).await
+            }
+            Err(error) => Err(error),
+        };
+        // A pointer whose acknowledgement was lost may be in force: its chunks must stay.
+        match pointed {
+            Ok(()) => self.log.drop_chunks(name(stream.classes()[0]), false).await,
+            Err(LogError::Unreachable(why)) => Err(LogError::Unreachable(why)),
+            Err(error) => {
+                self.log.drop_chunks(name(stream.classes()[0]), true).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the floor of the history that went along, and how many chunks each class has.
+    async fn write_chunks(
+        &self,
+        moment: &Moment,
+        name: impl Fn(Class) -> ChunkName,
+    ) -> Result<(Revision, Vec<(Class, u64)>), LogError> {
+        let classes = self.partition.stream.classes();
+        let mut chunks: Vec<Chunks<'_>> =
+            classes.iter().map(|class| Chunks { log: &*self.log, next: name(*class) }).collect();
+        let (floor, changes) = moment.changes();
+        for chunks in &mut chunks {
+            for part in moment.parts(chunks.next.class, &changes) {
+                chunks.write(part).await?;
+            }
+        }
+        Ok((floor, chunks.iter().map(|chunks| (chunks.next.class, chunks.next.index)).collect()))
+    }
+
+    fn moment(&self) -> Moment {
+        let guarded = self.partition.read();
+        let state = &guarded.state;
+        let writers =
+            state.writers.0.iter().map(|((class, id), seen)| (*class, *id, seen.number, seen.sequence));
+        let mut times: Vec<(u64, u64)> = Vec::new();
+        if let Some(ages) = &state.ages {
+            times.extend(ages.queue.iter().map(|(time, _, revision)| (revision.sequence(), *time)));
+            times.dedup();
+        }
+        Moment {
+            items: state.items.slice("", None, usize::MAX).0,
+            history: state.history.from(state.history.front(), usize::MAX).cloned().collect(),
+            floor: state.history.floor(),
+            writers: writers.collect(),
+            times,
+            sequence: state.reached,
+            time: state.time,
+        }
+    }
+
+    /// Appends an empty frame if something in the log is too old, which makes every reader drop it. In a log that is
+    /// written to, this happens by itself.
+    async fn tick(&mut self) {
+        let due = {
+            let guarded = self.partition.read();
+            guarded.state.ages.as_ref().is_some_and(|ages| ages.due(self.log.now()))
+        };
+        if !due || self.partition.stream != Stream::Events {
+            return;
+        }
+        self.ticks += 1;
+        let id = format!("{:016x}-tick-{}", self.writer, self.ticks);
+        let none: [&[u8]; 0] = [];
+        let frame: Bytes = Frame::pack(self.writer, self.ticks, self.partition.reached(), &none);
+        if let Err(error) = self.log.append(Class::Events, &id, frame).await {
+            tracing::debug!(%error, "no tick, the next one will do");
+        }
+    }
+}
+
+/// What goes into the next chunk, if anything is left.
+fn take<'a, T: Clone + 'a>(
+    from: &mut std::iter::Peekable<impl Iterator<Item = &'a T>>,
+    size: impl Fn(&T) -> usize,
+) -> Option<Vec<T>> {
+    let mut bytes = 0;
+    let mut taken = Vec::new();
+    while let Some(next) = from.next_if(|next| taken.is_empty() || bytes + size(next) <= CHUNK_BYTES) {
+        bytes += size(next);
+        taken.push(next.clone());
+    }
+    (!taken.is_empty()).then_some(taken)
+}
+
+// === impl Moment ===
+
+impl Moment {
+    /// What the chunks of one class hold.
+    fn parts<'a>(
+        &'a self,
+        class: Class,
+        changes: &'a [Change],
+    ) -> Box<dyn Iterator<Item = Part> + Send + 'a> {
+        let writers = self.writers.iter().filter(|writer| writer.0 == class);
+        let writers = Part::Writers(writers.map(|writer| (writer.1, writer.2, writer.3)).collect());
+        let times = self.times.chunks(TIMES).map(|times| Part::Times(times.to_vec()));
+        let mut changes = changes.iter().filter(move |change| class_of(change.key()) == class).peekable();
+        let changes = std::iter::from_fn(move || take(&mut changes, size).map(Part::Changes));
+        let mut items = self.items.iter().filter(move |item| class_of(&item.key) == class).peekable();
+        let items = std::iter::from_fn(move || take(&mut items, |item| item.value.len()).map(Part::Items));
+        Box::new(std::iter::once(writers).chain(times).chain(changes).chain(items))
+    }
+
+    /// The newest changes within the bounds, and the revision after which none is missing.
+    fn changes(&self) -> (Revision, Vec<Change>) {
+        let (mut count, mut bytes) = (0, 0);
+        let mut floor = self.floor;
+        let mut first = self.history.len();
+        for batch in self.history.iter().rev() {
+            count += batch.changes.len();
+            bytes += batch.changes.iter().map(size).sum::<usize>();
+            if count > HISTORY_CHANGES || bytes > HISTORY_BYTES {
+                floor = Revision::end_of(batch.sequence);
+                break;
+            }
+            first -= 1;
+        }
+        (floor, self.history[first..].iter().flat_map(|batch| batch.changes.iter().cloned()).collect())
+    }
+}
+
+fn size(change: &Change) -> usize {
+    let now = match change {
+        Change::Put { item, .. } => item.value.len(),
+        Change::Delete { .. } => 0,
+    };
+    now + change.previous().map_or(0, |previous| previous.value.len())
+}
+
+// === impl Chunks ===
+
+impl Chunks<'_> {
+    async fn write(&mut self, part: Part) -> Result<(), LogError> {
+        let encoding = tokio::task::spawn_blocking(move || part.encode());
+        let chunk = encoding.await.expect("encoding does not panic");
+        self.log.write_chunk(self.next, chunk).await?;
+        self.next.index += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! A watch reads the history at its own pace. There is no queue per watcher: one that is slower than the history is
+//! long finds its next batch gone and is cut off, and costs nobody anything before that.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use model::Revision;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::item::{Change, TooOld, WatchEvent};
+use crate::metrics;
+use crate::partition::Shared;
+
+/// How often a watch that has nothing to deliver says how far it has come, if there is anything new to say.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Batches looked at under one hold of the lock: a few microseconds.
+const BATCHES: usize = 64;
+
+/// Changes under a prefix, in order, without gap or repetition.
+pub struct Watch {
+    partition: Shared,
+    prefix: Box<str>,
+    /// Changes up to here are not delivered.
+    after: Revision,
+    /// Number of the next batch to look at.
+    cursor: u64,
+    topic: watch::Receiver<u64>,
+    pending: VecDeque<Change>,
+    told: Revision,
+    tell: Instant,
+}
+
+/// What a look at the history found.
+enum Look {
+    /// Batches were read, more may follow.
+    Read,
+    /// Nothing more up to this revision.
+    CaughtUp(Revision),
+    /// What should have come next is gone.
+    Gone,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(crate) fn start(partition: Shared, prefix: &str, from: Revision) -> Result<Watch, TooOld> {
+        let (cursor, topic) = partition.write(|guarded| {
+            let history = &guarded.state.history;
+            let cursor = history.cursor_after(from)?;
+            let end = history.end();
+            Ok((cursor, guarded.topics.subscribe(prefix, end)))
+        })?;
+        metrics::WATCHES.inc();
+        Ok(Watch {
+            partition,
+            prefix: prefix.into(),
+            after: from,
+            cursor,
+            topic,
+            pending: VecDeque::new(),
+            told: Revision::ZERO,
+            tell: Instant::now(),
+        })
+    }
+
+    /// The next event. None: the watch was cut off, because it was too slow, or because the state was read again from
+    /// a checkpoint, or because the store was closed; list and start again. Cancelling loses nothing.
+    pub async fn next(&mut self) -> Option<WatchEvent> {
+        loop {
+            if let Some(change) = self.pending.pop_front() {
+                return Some(WatchEvent::Change(change));
+            }
+            let caught_up = match self.look() {
+                Look::Read => continue,
+                Look::Gone => return None,
+                Look::CaughtUp(revision) => revision,
+            };
+            let now = Instant::now();
+            if caught_up > self.told && now >= self.tell {
+                (self.told, self.tell) = (caught_up, now + PROGRESS);
+                return Some(WatchEvent::Progress(caught_up));
+            }
+            // A progress that is due makes the next round tell it; when nothing is new, look again a period later.
+            let wake = self.tell.max(now + Duration::from_millis(1));
+            let wake = if now >= self.tell { now + PROGRESS } else { wake };
+            tokio::select! {
+                changed = self.topic.changed() => changed.ok()?,
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        let batches: Vec<_> = {
+            let guarded = self.partition.read();
+            if guarded.closed {
+                return Look::Gone;
+            }
+            let history = &guarded.state.history;
+            let touched = *self.topic.borrow_and_update();
+            if touched <= self.cursor {
+                self.cursor = history.end();
+                return Look::CaughtUp(guarded.state.revision());
+            }
+            if self.cursor < history.front() {
+                return Look::Gone;
+            }
+            if self.cursor == history.end() {
+                return Look::CaughtUp(guarded.state.revision());
+            }
+            history.from(self.cursor, BATCHES).cloned().collect()
+        };
+        self.cursor += batches.len() as u64;
+        let changes = batches.iter().flat_map(|batch| &batch.changes);
+        let wanted = |change: &&Change| {
+            change.revision() > self.after && change.key().as_str().starts_with(&*self.prefix)
+        };
+        self.pending.extend(changes.filter(wanted).cloned());
+        Look::Read
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        metrics::WATCHES.dec();
+    }
+}
