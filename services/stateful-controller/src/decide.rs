@@ -1,0 +1,342 @@
+//! PURE: the next step of a StatefulSet.
+//!
+//! With `OrderedReady` at most one pod is under way at a time: made from the lowest ordinal, removed from the
+//! highest, updated from the highest down to the partition. `Parallel` lifts the order for making and removing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus::command::{Resource, Write};
+use client::{Decision, Note, NoteKind};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::observe::Family;
+use crate::revision::{Revisions, revisions};
+use crate::{pods, status};
+
+/// Pods made in one decision with `Parallel`: a batch on the bus.
+const CREATIONS_MAX: usize = 500;
+
+/// What to do about `set`, given its family.
+pub fn decide(set: &StatefulSet, family: &Family<'_>, now: Timestamp) -> Decision {
+    if set.metadata.deletion_timestamp.is_some() {
+        return Decision { reason: "the set is being deleted", ..Decision::default() };
+    }
+    let used: Vec<&str> = family.pods.iter().map(|pod| pods::revision(pod)).collect();
+    let revisions = revisions(set, &family.revisions, &used);
+    let mut decision = Decision::default();
+    decision.writes.extend(revisions.write.clone());
+    decision.writes.extend(revisions.superfluous.iter().map(|revision| delete_revision(revision)));
+    Step { set, family, revisions: &revisions, now }.take(&mut decision);
+    decision.writes.extend(status::update(set, &family.pods, &revisions, now));
+    if min_ready_seconds(set) > 0 {
+        decision.again_after = Some(Duration::from_secs(1));
+    }
+    decision
+}
+
+struct Step<'a> {
+    set: &'a StatefulSet,
+    family: &'a Family<'a>,
+    revisions: &'a Revisions<'a>,
+    now: Timestamp,
+}
+
+// === impl Step ===
+
+impl Step<'_> {
+    fn take(&self, decision: &mut Decision) {
+        let by_ordinal: BTreeMap<i32, &Pod> =
+            self.family.pods.iter().filter_map(|pod| Some((pods::ordinal(pod)?, *pod))).collect();
+        let wanted = self.ordinals();
+        if self.make(&by_ordinal, wanted.clone(), decision) || self.remove(&by_ordinal, &wanted, decision) {
+            return;
+        }
+        self.update(&by_ordinal, wanted, decision);
+    }
+
+    fn ordinals(&self) -> std::ops::Range<i32> {
+        let spec = self.set.spec.as_ref();
+        let start =
+            spec.and_then(|spec| spec.ordinals.as_ref()).and_then(|ordinals| ordinals.start).unwrap_or(0);
+        let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(1);
+        start..start.saturating_add(replicas)
+    }
+
+    fn is_parallel(&self) -> bool {
+        self.set.spec.as_ref().and_then(|spec| spec.pod_management_policy.as_deref()) == Some("Parallel")
+    }
+
+    /// Makes pods that are missing and replaces those that have ended; true when the next ordinal has to wait.
+    fn make(
+        &self,
+        present: &BTreeMap<i32, &Pod>,
+        wanted: std::ops::Range<i32>,
+        decision: &mut Decision,
+    ) -> bool {
+        let mut waits = false;
+        for ordinal in wanted {
+            let settled = match present.get(&ordinal) {
+                None => {
+                    decision.reason = "a pod is missing";
+                    decision.writes.extend(pods::create_claims(self.set, ordinal, &self.family.claims));
+                    decision.writes.push(self.pod(ordinal));
+                    decision.notes.push(self.note("SuccessfulCreate", "create", ordinal));
+                    false
+                }
+                Some(pod) if pods::has_ended(pod) && !pods::is_terminating(pod) => {
+                    decision.reason = "a pod has ended";
+                    decision.writes.push(pods::delete(pod));
+                    decision.notes.push(self.note("RecreatingTerminatedPod", "delete", ordinal));
+                    false
+                }
+                Some(pod) => pods::is_available(pod, min_ready_seconds(self.set), self.now),
+            };
+            waits |= !settled;
+            let full = decision.writes.len() >= CREATIONS_MAX;
+            if full || (!settled && !self.is_parallel()) {
+                return true;
+            }
+        }
+        waits && !self.is_parallel()
+    }
+
+    /// Removes pods beyond the wanted ordinals, the highest first; true while some are left.
+    fn remove(
+        &self,
+        present: &BTreeMap<i32, &Pod>,
+        wanted: &std::ops::Range<i32>,
+        decision: &mut Decision,
+    ) -> bool {
+        let condemned: Vec<(&i32, &&Pod)> =
+            present.iter().rev().filter(|(ordinal, _)| !wanted.contains(ordinal)).collect();
+        for (ordinal, pod) in &condemned {
+            if !pods::is_terminating(pod) {
+                decision.reason = "a pod is not wanted any longer";
+                decision.writes.push(pods::delete(pod));
+                decision.notes.push(self.note("SuccessfulDelete", "delete", **ordinal));
+            }
+            if !self.is_parallel() {
+                break;
+            }
+        }
+        !condemned.is_empty()
+    }
+
+    /// Replaces the highest pod of an older revision, down to the partition, one at a time.
+    fn update(&self, present: &BTreeMap<i32, &Pod>, wanted: std::ops::Range<i32>, decision: &mut Decision) {
+        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
+            return;
+        }
+        for ordinal in (self.partition()..wanted.end).rev() {
+            let Some(pod) = present.get(&ordinal) else { return };
+            if pods::revision(pod) != self.revisions.update && !pods::is_terminating(pod) {
+                decision.reason = "a pod has an older revision";
+                decision.writes.push(pods::delete(pod));
+                decision.notes.push(self.note("SuccessfulDelete", "delete", ordinal));
+                return;
+            }
+            if !pods::is_available(pod, min_ready_seconds(self.set), self.now) {
+                decision.reason = "an updated pod is not available yet";
+                return;
+            }
+        }
+    }
+
+    fn partition(&self) -> i32 {
+        let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        rolling.and_then(|rolling| rolling.partition).unwrap_or(0).max(self.ordinals().start)
+    }
+
+    /// A pod below the partition is made from the current revision, any other from the new one.
+    fn pod(&self, ordinal: i32) -> Write {
+        let newest = self.set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+        let old = self.revisions.current_template.as_ref().filter(|_| ordinal < self.partition());
+        let (template, name): (&PodTemplateSpec, &str) = match old {
+            Some(template) => (template, &self.revisions.current),
+            None => (&newest, &self.revisions.update),
+        };
+        pods::create(self.set, template, name, ordinal)
+    }
+
+    fn note(&self, reason: &str, verb: &str, ordinal: i32) -> Note {
+        let metadata = &self.set.metadata;
+        let name = metadata.name.clone().unwrap_or_default();
+        let pod = pods::name(self.set, ordinal);
+        Note {
+            api_version: "apps/v1".to_owned(),
+            kind: "StatefulSet".to_owned(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            severity: NoteKind::Normal,
+            reason: reason.to_owned(),
+            message: format!("{verb} Pod {pod} in StatefulSet {name} successful"),
+            name,
+        }
+    }
+}
+
+fn min_ready_seconds(set: &StatefulSet) -> i32 {
+    set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+}
+
+fn delete_revision(revision: &k8s_openapi::api::apps::v1::ControllerRevision) -> Write {
+    Write::Delete {
+        resource: Resource::new("apps", "v1", "controllerrevisions"),
+        namespace: revision.metadata.namespace.clone().unwrap_or_default(),
+        name: revision.metadata.name.clone().unwrap_or_default(),
+        options: bytes::Bytes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::apps::v1::ControllerRevision;
+    use serde_json::{Value, json};
+
+    /// A set with its pods and revisions, which does what is decided.
+    struct World {
+        set: StatefulSet,
+        pods: BTreeMap<String, Pod>,
+        revisions: Vec<ControllerRevision>,
+    }
+
+    impl World {
+        fn new(spec: Value) -> Self {
+            let mut object = json!({
+                "metadata": {"name": "db", "namespace": "default", "uid": "s", "generation": 1},
+                "spec": {
+                    "serviceName": "db", "replicas": 3, "selector": {"matchLabels": {"app": "db"}},
+                    "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "v1"}]}}
+                }
+            });
+            for (field, value) in spec.as_object().into_iter().flatten() {
+                object["spec"][field] = value.clone();
+            }
+            let set = serde_json::from_value(object).expect("a set");
+            World { set, pods: BTreeMap::new(), revisions: Vec::new() }
+        }
+
+        /// Decides once and does it; returns what was done to pods.
+        fn step(&mut self) -> Vec<String> {
+            let revisions: Vec<&ControllerRevision> = self.revisions.iter().collect();
+            let family = Family { pods: self.pods.values().collect(), revisions, ..Family::default() };
+            let writes = decide(&self.set, &family, Timestamp::UNIX_EPOCH).writes;
+            writes.into_iter().filter_map(|write| self.apply(write)).collect()
+        }
+
+        fn apply(&mut self, write: Write) -> Option<String> {
+            match write {
+                Write::Create { resource, object, .. } if resource.plural == "pods" => {
+                    let pod: Pod = serde_json::from_slice(&object).expect("a pod");
+                    let name = pod.metadata.name.clone().expect("a name");
+                    self.pods.insert(name.clone(), pod);
+                    Some(format!("create {name}"))
+                }
+                Write::Create { object, .. } => {
+                    self.revisions.push(serde_json::from_slice(&object).expect("a revision"));
+                    None
+                }
+                Write::Delete { name, .. } => {
+                    self.pods.remove(&name);
+                    Some(format!("delete {name}"))
+                }
+                Write::Patch { subresource, patch, .. } if subresource == "status" => {
+                    let patch: Value = serde_json::from_slice(&patch).expect("JSON");
+                    self.set.status =
+                        Some(serde_json::from_value(patch["status"].clone()).expect("a status"));
+                    None
+                }
+                _ => None,
+            }
+        }
+
+        fn make_ready(&mut self) {
+            for pod in self.pods.values_mut() {
+                let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+                pod.status = Some(serde_json::from_value(status).expect("a status"));
+            }
+        }
+
+        /// Steps, with every pod becoming ready after each, until nothing happens.
+        fn settle(&mut self) -> Vec<String> {
+            let mut done = Vec::new();
+            for _ in 0..20 {
+                let step = self.step();
+                if step.is_empty() && self.step().is_empty() {
+                    break;
+                }
+                done.extend(step);
+                self.make_ready();
+            }
+            done
+        }
+
+        fn image(&mut self, image: &str) {
+            let template = &mut self.set.spec.as_mut().expect("a spec").template;
+            template.spec.as_mut().expect("a pod spec").containers[0].image = Some(image.to_owned());
+        }
+    }
+
+    #[test]
+    fn pods_are_made_in_order_each_after_the_one_before_is_ready() {
+        let mut world = World::new(json!({}));
+        assert_eq!(world.step(), ["create db-0"]);
+        assert_eq!(world.step(), Vec::<String>::new(), "db-0 is not ready");
+        world.make_ready();
+        assert_eq!(world.step(), ["create db-1"]);
+        world.make_ready();
+        assert_eq!(world.step(), ["create db-2"]);
+        let spec = world.pods["db-1"].spec.as_ref().expect("a spec");
+        assert_eq!((spec.hostname.as_deref(), spec.subdomain.as_deref()), (Some("db-1"), Some("db")));
+    }
+
+    #[test]
+    fn parallel_makes_them_all_at_once() {
+        let mut world = World::new(json!({"podManagementPolicy": "Parallel"}));
+        assert_eq!(world.step(), ["create db-0", "create db-1", "create db-2"]);
+    }
+
+    #[test]
+    fn scaling_down_removes_the_highest_first() {
+        let mut world = World::new(json!({}));
+        world.settle();
+        world.set.spec.as_mut().expect("a spec").replicas = Some(1);
+        assert_eq!(world.settle(), ["delete db-2", "delete db-1"]);
+    }
+
+    #[test]
+    fn an_update_goes_from_the_highest_down_to_the_partition() {
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+        let mut world = World::new(json!({"updateStrategy": strategy}));
+        world.settle();
+        world.image("v2");
+        assert_eq!(world.settle(), ["delete db-2", "create db-2", "delete db-1", "create db-1"]);
+        let image = |world: &World, name: &str| {
+            world.pods[name].spec.as_ref().expect("a spec").containers[0].image.clone()
+        };
+        assert_eq!(image(&world, "db-0").as_deref(), Some("v1"));
+        assert_eq!(image(&world, "db-2").as_deref(), Some("v2"));
+        world.pods.remove("db-0");
+        world.step();
+        assert_eq!(
+            image(&world, "db-0").as_deref(),
+            Some("v1"),
+            "below the partition the old template stays"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_ended_is_replaced_under_its_name() {
+        let mut world = World::new(json!({"replicas": 1}));
+        world.settle();
+        let pod = world.pods.get_mut("db-0").expect("it was made");
+        pod.status = Some(serde_json::from_value(json!({"phase": "Failed"})).expect("a status"));
+        assert_eq!(world.settle(), ["delete db-0", "create db-0"]);
+    }
+}

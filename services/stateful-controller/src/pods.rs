@@ -1,0 +1,150 @@
+//! PURE: the pod and the claims of an ordinal, and what a pod's state means.
+
+use std::collections::BTreeSet;
+
+use bus::command::{Resource, Write};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+/// Label with the name of the revision that a pod was made from.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
+const NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
+const INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
+
+/// The reference by which a set manages what it makes.
+pub fn owner_reference(set: &StatefulSet) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": set.metadata.name, "uid": set.metadata.uid,
+        "controller": true, "blockOwnerDeletion": true,
+    })
+}
+
+/// `<set>-<ordinal>`.
+pub fn name(set: &StatefulSet, ordinal: i32) -> String {
+    format!("{}-{ordinal}", set.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// The ordinal in a pod's name.
+pub fn ordinal(pod: &Pod) -> Option<i32> {
+    pod.metadata.name.as_deref()?.rsplit_once('-')?.1.parse().ok()
+}
+
+/// The revision that a pod was made from.
+pub fn revision(pod: &Pod) -> &str {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_LABEL)).map_or("", String::as_str)
+}
+
+/// Whether a pod has ended.
+pub fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether a pod is being deleted.
+pub fn is_terminating(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether a pod runs and is ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    phase(pod) == "Running" && ready_since(pod).is_some()
+}
+
+/// Whether a pod has been ready for `seconds`.
+pub fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
+    let Some(since) = ready_since(pod).filter(|_| is_ready(pod)) else { return false };
+    seconds == 0 || now.duration_since(since) >= SignedDuration::from_secs(i64::from(seconds))
+}
+
+/// The write that makes the pod of an ordinal.
+pub fn create(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Write {
+    let name = name(set, ordinal);
+    let mut pod = json!(template);
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    let metadata = &mut pod["metadata"];
+    metadata["name"] = json!(name);
+    metadata["namespace"] = json!(set.metadata.namespace);
+    metadata["ownerReferences"] = json!([owner_reference(set)]);
+    metadata["labels"][REVISION_LABEL] = json!(revision);
+    metadata["labels"][NAME_LABEL] = json!(name);
+    metadata["labels"][INDEX_LABEL] = json!(ordinal.to_string());
+    pod["spec"]["hostname"] = json!(name);
+    pod["spec"]["subdomain"] = json!(set.spec.as_ref().and_then(|spec| spec.service_name.clone()));
+    for template in claim_templates(set) {
+        mount_claim(&mut pod["spec"], set, &template, ordinal);
+    }
+    Write::Create {
+        resource: Resource::new("", "v1", "pods"),
+        namespace: set.metadata.namespace.clone().unwrap_or_default(),
+        object: pod.to_string().into(),
+    }
+}
+
+/// The writes that make the claims of an ordinal that are not there yet.
+pub fn create_claims(set: &StatefulSet, ordinal: i32, present: &BTreeSet<&str>) -> Vec<Write> {
+    let selector = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone());
+    claim_templates(set)
+        .map(|template| (claim_name(set, &template, ordinal), template))
+        .filter(|(name, _)| !present.contains(name.as_str()))
+        .map(|(name, template)| {
+            let metadata = json!({"name": name, "namespace": set.metadata.namespace, "labels": selector});
+            let claim = json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": template["spec"],
+            });
+            Write::Create {
+                resource: Resource::new("", "v1", "persistentvolumeclaims"),
+                namespace: set.metadata.namespace.clone().unwrap_or_default(),
+                object: claim.to_string().into(),
+            }
+        })
+        .collect()
+}
+
+/// The write that deletes exactly this pod.
+pub fn delete(pod: &Pod) -> Write {
+    let options = json!({
+        "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.metadata.uid},
+    });
+    Write::Delete {
+        resource: Resource::new("", "v1", "pods"),
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        options: options.to_string().into(),
+    }
+}
+
+fn claim_templates(set: &StatefulSet) -> impl Iterator<Item = Value> {
+    let templates = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone());
+    templates.into_iter().flatten().map(|template| json!(template))
+}
+
+/// `<template>-<set>-<ordinal>`: the same for every pod that ever has this ordinal.
+fn claim_name(set: &StatefulSet, template: &Value, ordinal: i32) -> String {
+    format!("{}-{}", template["metadata"]["name"].as_str().unwrap_or_default(), name(set, ordinal))
+}
+
+/// The claim takes the place of a volume of the same name.
+fn mount_claim(spec: &mut Value, set: &StatefulSet, template: &Value, ordinal: i32) {
+    let name = template["metadata"]["name"].clone();
+    let claim = claim_name(set, template, ordinal);
+    let volume = json!({"name": name, "persistentVolumeClaim": {"claimName": claim}});
+    match spec["volumes"].as_array_mut() {
+        Some(volumes) => {
+            volumes.retain(|volume| volume["name"] != name);
+            volumes.push(volume);
+        }
+        None => spec["volumes"] = json!([volume]),
+    }
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("")
+}
+
+fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|one| one.type_ == "Ready" && one.status == "True")?;
+    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
+}
