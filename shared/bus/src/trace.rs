@@ -29,6 +29,13 @@ pub fn adopt(span: &Span, headers: Option<&HeaderMap>) {
     let _ = span.set_parent(context);
 }
 
+/// Makes `span` a child of the one that a `traceparent` header of another protocol names.
+pub fn adopt_traceparent(span: &Span, traceparent: &str) {
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, traceparent);
+    adopt(span, Some(&headers));
+}
+
 impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         // The propagator writes an empty `tracestate` as well, which says nothing.

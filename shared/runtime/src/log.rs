@@ -1,6 +1,7 @@
 //! Logs by `tracing`, and traces by OTLP when an endpoint is configured.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use opentelemetry::trace::TracerProvider as _;
@@ -12,6 +13,13 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// The standard variable that names the collector, as `http://host:4318`.
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+static EXPORTS_TRACES: AtomicBool = AtomicBool::new(false);
+
+/// Whether traces go out. Without it nobody need make a span.
+pub fn exports_traces() -> bool {
+    EXPORTS_TRACES.load(Ordering::Relaxed)
+}
 
 /// Starts logging to standard error: text on a terminal, a line of JSON each with `SAMPAN_LOG_FORMAT=json`.
 /// `SAMPAN_LOG` holds a filter as `info,scheduler=debug`; `default` is used without it.
@@ -49,5 +57,6 @@ fn exporter() -> Result<SdkTracerProvider> {
         .with_context(|| format!("{OTLP_ENDPOINT} cannot be used"))?;
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     opentelemetry::global::set_tracer_provider(provider.clone());
+    EXPORTS_TRACES.store(true, Ordering::Relaxed);
     Ok(provider)
 }

@@ -5,8 +5,14 @@
 //!         ├─> aggregated.rs  all of it in one document, as newer clients ask
 //!         ├─> openapi_v3.rs, openapi_v2.rs
 //!         └─> table.rs       objects as rows of a table
+//!   documents.rs             what is large, made once for each table
 //!   version.rs               /version
 //! ```
 
+pub mod aggregated;
+pub mod documents;
+pub mod groups;
 pub mod openapi_v2;
 pub mod openapi_v3;
+pub mod table;
+pub mod version;

@@ -80,12 +80,12 @@ pub struct Ca {
 pub enum Purpose {
     /// A server under these DNS names and addresses.
     Server(Vec<String>),
-    /// A client that is this user, in these groups.
+    /// A client that is this user, in this group.
     Client {
         /// Common name.
         user: String,
-        /// Organisations.
-        groups: Vec<String>,
+        /// Organisation. The library that writes certificates knows only one.
+        group: String,
     },
 }
 
@@ -156,12 +156,10 @@ impl Ca {
                 parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
                 parameters
             }
-            Purpose::Client { user, groups } => {
+            Purpose::Client { user, group } => {
                 let mut parameters = CertificateParams::default();
                 parameters.distinguished_name = rcgen::DistinguishedName::new();
-                for group in groups {
-                    parameters.distinguished_name.push(DnType::OrganizationName, group.as_str());
-                }
+                parameters.distinguished_name.push(DnType::OrganizationName, group.as_str());
                 parameters.distinguished_name.push(DnType::CommonName, user.as_str());
                 parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
                 parameters

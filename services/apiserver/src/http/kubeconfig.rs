@@ -24,7 +24,7 @@ pub fn ensure(path: &Path, server: &str, ca: &Ca, now: SystemTime) -> Result<(),
     if kept {
         return Ok(());
     }
-    let purpose = Purpose::Client { user: ADMIN.to_owned(), groups: vec![MASTERS.to_owned()] };
+    let purpose = Purpose::Client { user: ADMIN.to_owned(), group: MASTERS.to_owned() };
     let text = render(server, &ca.certificate, &ca.issue(&purpose, now)?);
     private_file::write(path, text.as_bytes(), PRIVATE).map_err(at)
 }

@@ -13,10 +13,30 @@ pub mod kubeconfig;
 pub mod private_file;
 pub mod tls;
 
+pub mod accept;
+pub mod limits;
+pub mod state;
 
+pub mod authenticate;
+pub mod authorize;
 
 pub mod query;
 pub mod request_info;
 
+pub mod routes;
 
+pub mod resources;
 
+pub mod codec;
+pub mod options;
+
+pub mod body;
+pub mod list_body;
+pub mod negotiate;
+pub mod pretty;
+pub mod respond;
+pub mod watch_body;
+
+pub mod health;
+pub mod metrics;
+pub mod trace;

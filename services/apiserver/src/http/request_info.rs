@@ -95,6 +95,12 @@ impl ResourcePath {
         (named && (path.starts_with("/api/") || !found.group.is_empty())).then_some(found)
     }
 
+    /// Whether it is a part of a pod that is a stream, with forms of its own.
+    pub fn is_stream(&self) -> bool {
+        let of_pods = self.group.is_empty() && self.resource == "pods";
+        of_pods && matches!(self.subresource.as_str(), "exec" | "attach" | "portforward" | "log")
+    }
+
     /// The verb; `None` for a method that no resource has.
     pub fn action(&self, method: &Method, query: &Query) -> Option<Action> {
         let watches = self.watch_prefix || query.flag("watch").unwrap_or(false);

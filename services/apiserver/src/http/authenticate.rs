@@ -1,0 +1,55 @@
+//! Who asks: the user in a client certificate that our CA signed, or nobody.
+
+use model::{Reason, Status};
+use rustls::pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use crate::verbs::Identity;
+
+/// The group of everybody whom we know.
+pub const AUTHENTICATED: &str = "system:authenticated";
+/// The user who is nobody.
+const ANONYMOUS: &str = "system:anonymous";
+/// The group of nobody.
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+
+/// The user that a verified client certificate names: common name and organisations. `None` when it names none.
+pub fn from_certificate(certificate: &CertificateDer<'_>) -> Option<Identity> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let subject = certificate.subject();
+    let user = subject.iter_common_name().find_map(|name| name.as_str().ok())?.to_owned();
+    let mut groups: Vec<String> =
+        subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
+    groups.push(AUTHENTICATED.to_owned());
+    Some(Identity { user, groups, ..Identity::default() })
+}
+
+/// Nobody in particular.
+pub fn anonymous() -> Identity {
+    Identity { user: ANONYMOUS.to_owned(), groups: vec![UNAUTHENTICATED.to_owned()], ..Identity::default() }
+}
+
+/// 401.
+pub fn unauthorized() -> Status {
+    Status::new(Reason::Unauthorized, "Unauthorized")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::http::ca::{self, Ca, Purpose};
+
+    #[test]
+    fn a_certificate_names_the_user_and_the_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, _) = Ca::prepare(folder.path(), &["a".to_owned()], SystemTime::now()).unwrap();
+        let purpose = Purpose::Client { user: "jane".to_owned(), group: "dev".to_owned() };
+        let pair = ca.issue(&purpose, SystemTime::now()).unwrap();
+        let identity = from_certificate(&ca::der(&pair.certificate).unwrap()).unwrap();
+        assert_eq!(identity.user, "jane");
+        assert_eq!(identity.groups, ["dev", AUTHENTICATED]);
+    }
+}
