@@ -4,6 +4,7 @@ use bus::Bus;
 use model::Class;
 use runtime::{Condition, Shutdown};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use store::jetstream::{JetStream, JetStreamOptions};
 use store::{Health, OpenError, Options, Store};
 use tracing::warn;
@@ -16,14 +17,19 @@ pub async fn open(
     condition: Condition,
     shutdown: Shutdown,
 ) -> Result<Store, OpenError> {
-    let log = JetStream::connect(bus.client(), JetStreamOptions::reader()).await?;
-    let store = Store::open(log, Options::reader(classes)).await?;
+    let options = JetStreamOptions { create: false, ..JetStreamOptions::default() };
+    let log =
+        JetStream::connect(bus.client(), options).await.map_err(|error| OpenError(error.to_string()))?;
+    let options = Options { classes: classes.to_vec(), ..Options::default() };
+    let store = Store::open(log, options).await?;
     let mut health = store.health();
     tokio::spawn(async move {
         loop {
             match &*health.borrow_and_update() {
                 Health::Ready => condition.set_ready(),
-                Health::Starting(why) | Health::Disconnected(why) => condition.set_waiting(why),
+                Health::Starting(why) | Health::Disconnected(why) | Health::Stopped(why) => {
+                    condition.set_waiting(why);
+                }
             }
             tokio::select! {
                 changed = health.changed() => if changed.is_err() { return },
@@ -37,4 +43,13 @@ pub async fn open(
 /// A stored object in its typed form. One that does not decode is left out and logged: it must not stop the others.
 pub fn typed<T: DeserializeOwned>(key: &model::Key, json: &[u8]) -> Option<T> {
     serde_json::from_slice(json).inspect_err(|error| warn!(%key, "is not what its kind says: {error}")).ok()
+}
+
+/// For `#[serde(deserialize_with)]` in a partial form of a kind: in the API a null means the same as nothing.
+pub fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

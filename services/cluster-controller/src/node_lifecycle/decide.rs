@@ -156,20 +156,15 @@ fn wanted_taints(node: &NodeState, lost: bool, now: Timestamp) -> Vec<Taint> {
 /// Pods whose toleration has run out go; the earliest of the others says when to look again.
 fn evict(node: &NodeState, pods: &BTreeMap<Key, PodState>, now: Timestamp, decision: &mut Decision) {
     for (key, pod) in pods.iter().filter(|(_, pod)| !pod.deleting) {
-        match leaves_at(&node.taints, &pod.tolerations, now) {
-            Some(when) if when <= now => {
-                if decision.writes.len() < EVICTIONS_MAX {
-                    decision.reason = "pods do not tolerate its taints any longer";
-                    decision.writes.push(delete(key, pod));
-                    decision.notes.push(eviction_note(key, pod));
-                }
-            }
-            Some(when) => {
-                let wait: Duration = when.duration_since(now).try_into().unwrap_or(LOOK_AGAIN);
-                decision.again_after = decision.again_after.map(|after| after.min(wait));
-            }
-            None => {}
+        let Some(when) = leaves_at(&node.taints, &pod.tolerations, now) else { continue };
+        if when > now || decision.writes.len() >= EVICTIONS_MAX {
+            let wait: Duration = when.duration_since(now).try_into().unwrap_or(Duration::ZERO);
+            decision.again_after = decision.again_after.map(|after| after.min(wait));
+            continue;
         }
+        decision.reason = "pods do not tolerate its taints any longer";
+        decision.writes.push(delete(key, pod));
+        decision.notes.push(eviction_note(key, pod));
     }
 }
 

@@ -33,8 +33,9 @@ authorization {{
     {{ user: "apiserver", password: "{bus_password}" }}
     # Everybody reads the log; only API servers write it.
     {{ user: "service", password: "{bus_password}", permissions: {{
-        publish: {{ deny: ["state.>", "events.>", "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>",
-                          "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.MSG.DELETE.>"] }} }} }}
+        publish: {{ deny: ["state.>", "events.>", "checkpoint.>", "$JS.API.STREAM.CREATE.>",
+                          "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.UPDATE.>",
+                          "$JS.API.STREAM.MSG.DELETE.>"] }} }} }}
     {{ user: "node", password: "{bus_password}", permissions: {{
         publish: {{ allow: ["attach.>", "report.>", "hb.>", "stream.>", "_INBOX.>"] }}
         subscribe: {{ allow: ["node.>", "stream.>", "_INBOX.>"] }} }} }}
