@@ -8,7 +8,7 @@ SAMPAN := $(TARGET_DIR)/release/sampan
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 SUDO := $(shell test "$$(id -u)" = 0 || echo 'sudo env "PATH=$$PATH"')
 
-.PHONY: help setup build up down clean status images fmt lint deny test unit e2e
+.PHONY: help setup build up down clean status images fmt lint deny test unit e2e bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -48,5 +48,10 @@ unit: setup ## Unit, contract and integration tests on a real nats-server
 
 e2e: build images ## The walk through the whole cluster with the real kubectl
 	$(CARGO) test -p e2e --locked -- --nocapture
+
+bench: build images ## Figures of the store and of a local cluster
+	$(CARGO) run --release --locked -p loadtest -- store cas --writers 256
+	$(CARGO) run --release --locked -p loadtest -- store cas --writers 1
+	$(CARGO) run --release --locked -p e2e --bin figures
 
 test: fmt lint deny unit e2e ## Everything that CI runs

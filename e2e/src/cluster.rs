@@ -81,6 +81,18 @@ impl Cluster {
         crate::eventually(&format!("{unit} runs again"), || Ok((self.pid(unit)? != old).then_some(())))
     }
 
+    /// The names of the units that run, sorted; the supervisor is one of them.
+    pub fn units(&self) -> Result<Vec<String>> {
+        let folder = self.data().join("run");
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut units: Vec<String> =
+            names.filter_map(|name| name.strip_suffix(".pid").map(str::to_owned)).collect();
+        units.sort();
+        Ok(units)
+    }
+
     /// What a unit has logged.
     pub fn log(&self, unit: &str) -> Result<String> {
         let path = self.data().join("logs").join(format!("{unit}.log"));
