@@ -19,7 +19,25 @@ use kinds::Kind;
 use model::{Object, Revision, Status};
 use serde_json::{Value, json};
 
-use crate::registry::Registry;
+mod create;
+mod delete;
+mod delete_collection;
+mod get;
+mod list;
+mod patch;
+mod select;
+mod update;
+mod watch;
+
+pub use create::create;
+pub use delete::{delete, delete_noted};
+pub use delete_collection::delete_collection;
+pub use get::get;
+pub use list::list;
+pub use patch::patch;
+pub use select::Selection;
+pub use update::update;
+pub use watch::{WatchStream, watch};
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,6 +208,8 @@ pub struct Stored {
     pub object: Bytes,
     /// It was not there before: 201.
     pub created: bool,
+    /// The place of the write in the log; zero where nothing was written.
+    pub revision: Revision,
     /// To be told to the client in `Warning` headers.
     pub warnings: Vec<String>,
 }
@@ -370,84 +390,5 @@ impl Target {
     /// 409 for a precondition that does not hold.
     pub fn conflict(&self, why: &str) -> Status {
         Status::conflict(&self.kind.group, &self.kind.plural, &self.name, why)
-    }
-}
-
-fn starting() -> Status {
-    Status::unavailable("the store is not connected yet")
-}
-
-/// Makes an object, or posts to a subresource (`binding`, `eviction`).
-pub async fn create(
-    _: &Registry,
-    _: &Context,
-    _: &Target,
-    _: Body,
-    _: &WriteOptions,
-) -> Result<Stored, Status> {
-    Err(starting())
-}
-
-/// Reads an object or a subresource of it.
-pub async fn get(_: &Registry, _: &Context, _: &Target, _: &GetOptions) -> Result<Stored, Status> {
-    Err(starting())
-}
-
-/// Reads a collection.
-pub async fn list(_: &Registry, _: &Context, _: &Target, _: &ListOptions) -> Result<ListResult, Status> {
-    Err(starting())
-}
-
-/// Replaces an object or a subresource of it.
-pub async fn update(
-    _: &Registry,
-    _: &Context,
-    _: &Target,
-    _: Body,
-    _: &WriteOptions,
-) -> Result<Stored, Status> {
-    Err(starting())
-}
-
-/// Changes an object or a subresource of it.
-pub async fn patch(
-    _: &Registry,
-    _: &Context,
-    _: &Target,
-    _: &Patch,
-    _: &WriteOptions,
-) -> Result<Stored, Status> {
-    Err(starting())
-}
-
-/// Deletes an object.
-pub async fn delete(_: &Registry, _: &Context, _: &Target, _: &DeleteOptions) -> Result<Deleted, Status> {
-    Err(starting())
-}
-
-/// Deletes what a list would show; answers with the objects as they were.
-pub async fn delete_collection(
-    _: &Registry,
-    _: &Context,
-    _: &Target,
-    _: &ListOptions,
-    _: &DeleteOptions,
-) -> Result<ListResult, Status> {
-    Err(starting())
-}
-
-/// Follows a collection.
-pub async fn watch(_: &Registry, _: &Context, _: &Target, _: &WatchOptions) -> Result<WatchStream, Status> {
-    Err(starting())
-}
-
-/// The events of a watch.
-#[derive(Debug)]
-pub struct WatchStream {}
-
-impl WatchStream {
-    /// The next event; `None` when the watch has ended and the client is to start again.
-    pub async fn next(&mut self) -> Option<WatchItem> {
-        None
     }
 }

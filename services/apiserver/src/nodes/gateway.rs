@@ -1,0 +1,241 @@
+//! The one loop that serves the agents: it awaits the store and the bus, and does what the hub says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::node::{Attach, Attached, Heartbeat, KEEPALIVE_SECONDS, Snapshot, Want};
+use bus::{Bus, BusError, Incoming, Requests, subject};
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use model::{Key, Status};
+use store::{Watch, WatchEvent};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::heartbeats::Beat;
+use super::hub::Hub;
+use super::session::frames;
+use crate::registry::Registry;
+
+/// Attachments that wait for the state to catch up; more wait on the bus.
+const ATTACHING: usize = 1024;
+/// Changes that are applied before the agents are told: as many as come at once, but not so many that the first of
+/// them waits for long.
+const BURST: usize = 1024;
+/// An agent that is silent for so many keepalives serves nothing here any longer; should it come back, it attaches
+/// again. More than an agent's own patience, so that it is never the first to give up.
+const SILENT_KEEPALIVES: u64 = 12;
+/// Nodes that are silent for so long have no Lease to show any more.
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
+/// Serves the agents that attach to this API server.
+pub struct Gateway {
+    registry: Arc<Registry>,
+    bus: Bus,
+}
+
+/// What agents say, and attachments that are ready to be answered.
+struct Inbox {
+    attach: Requests,
+    attached: Requests,
+    beats: Requests,
+    ready: mpsc::Receiver<(Incoming, Attach)>,
+    make_ready: mpsc::Sender<(Incoming, Attach)>,
+    keepalive: Interval,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// A gateway to the objects of `registry`.
+    pub fn new(registry: Arc<Registry>, bus: Bus) -> Gateway {
+        Gateway { registry, bus }
+    }
+
+    /// Serves until `shutdown`; then its agents are sent to another API server at once.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), BusError> {
+        let mut inbox = Inbox::open(&self.bus).await?;
+        while !shutdown.is_cancelled() {
+            let listing = self.registry.store().list(&Key::prefix("", "pods", None));
+            let Ok(changes) = self.registry.store().watch("", listing.revision) else { continue };
+            let mut hub = Hub::new(&listing.items);
+            self.serve(&mut hub, changes, &mut inbox, &shutdown).await;
+            for (node, session) in hub.sessions() {
+                self.tell(node, &session.broken()).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves sessions until the watch is cut off.
+    async fn serve(
+        &self,
+        hub: &mut Hub,
+        mut changes: Watch,
+        inbox: &mut Inbox,
+        shutdown: &CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = changes.next() => match event {
+                    Some(event) => self.apply(hub, &event),
+                    None => {
+                        warn!("cut off from the changes: every agent attaches again");
+                        return;
+                    }
+                },
+                Some(request) = inbox.attach.next() => self.prepare(request, inbox.make_ready.clone()),
+                Some((request, attach)) = inbox.ready.recv() => {
+                    // The state is new enough, and what led to it is at hand: the hub gets there first.
+                    if !self.drain(hub, &mut changes) {
+                        return;
+                    }
+                    self.attach(hub, &request, &attach).await;
+                },
+                Some(message) = inbox.attached.next() => note_attached(hub, &message),
+                Some(message) = inbox.beats.next() => self.note_beat(hub, &message),
+                _ = inbox.keepalive.tick() => self.keep_alive(hub).await,
+            }
+            if !self.drain(hub, &mut changes) {
+                return;
+            }
+            for (node, want) in hub.take_untold() {
+                self.tell(&node, &want).await;
+            }
+        }
+    }
+
+    fn apply(&self, hub: &mut Hub, event: &WatchEvent) {
+        if let WatchEvent::Change(change) = event {
+            hub.apply(change, &|key| self.registry.store().get(key));
+        }
+    }
+
+    /// Applies what is there without waiting; false when the watch was cut off.
+    fn drain(&self, hub: &mut Hub, changes: &mut Watch) -> bool {
+        for _ in 0..BURST {
+            match changes.next().now_or_never() {
+                Some(Some(event)) => self.apply(hub, &event),
+                Some(None) => return false,
+                None => break,
+            }
+        }
+        true
+    }
+
+    /// An agent that ran a pod must never be told by a state from before that pod: the answer waits for the log.
+    fn prepare(&self, request: Incoming, ready: mpsc::Sender<(Incoming, Attach)>) {
+        let registry = Arc::clone(&self.registry);
+        tokio::spawn(async move {
+            let attach: Attach = match request.decode() {
+                Ok(attach) => attach,
+                Err(error) => {
+                    return request.answer(&Snapshot::Refused(Status::bad_request(error.to_string()))).await;
+                }
+            };
+            match registry.catch_up("").await {
+                // The gateway may have ended; then another API server is asked.
+                Ok(_) => drop(ready.send((request, attach)).await),
+                Err(status) => request.answer(&Snapshot::Refused(status)).await,
+            }
+        });
+    }
+
+    async fn attach(&self, hub: &mut Hub, request: &Incoming, attach: &Attach) {
+        let node = subject::node_of(request.subject());
+        let now = Timestamp::now();
+        let snapshot = hub.attach(&node, &attach.session, now, &|key| self.registry.store().get(key));
+        info!(node, session = attach.session, objects = snapshot.len(), "agent attached");
+        for frame in frames(snapshot) {
+            request.answer(&Snapshot::Part(frame)).await;
+        }
+        let link = hub.session(&node).map_or(0, |session| session.link());
+        request.answer(&Snapshot::End { link }).await;
+        self.registry.heartbeats().note(&node, Beat { received: now, session: attach.session.clone() });
+        let attached = Attached { session: attach.session.clone() };
+        if let Err(error) = self.bus.publish(&subject::attached(&node), &attached).await {
+            // A server that still serves an older session gives it up when its keepalives go unheard.
+            debug!(node, "cannot announce the session: {error}");
+        }
+    }
+
+    fn note_beat(&self, hub: &mut Hub, message: &Incoming) {
+        let Ok(beat) = message.decode::<Heartbeat>() else { return };
+        let node = subject::node_of(message.subject());
+        let now = Timestamp::now();
+        let follows_another = hub.session(&node).is_some_and(|session| {
+            // A heartbeat that was sent while the agent attached still names the session before.
+            let settled = now.duration_since(session.began())
+                > SignedDuration::from_secs(3 * bus::node::HEARTBEAT_SECONDS as i64);
+            settled && !beat.session.is_empty() && beat.session != session.id()
+        });
+        if follows_another {
+            debug!(node, "the agent follows another session");
+            hub.detach(&node);
+        }
+        self.registry.heartbeats().note(&node, Beat { received: now, session: beat.session });
+    }
+
+    async fn keep_alive(&self, hub: &mut Hub) {
+        let now = Timestamp::now();
+        let heartbeats = self.registry.heartbeats();
+        heartbeats.forget_before(now - FORGET_AFTER);
+        let patience = SignedDuration::from_secs((SILENT_KEEPALIVES * KEEPALIVE_SECONDS) as i64);
+        let is_silent = |node: &str| {
+            heartbeats.last(node).is_none_or(|beat| now.duration_since(beat.received) > patience)
+        };
+        let silent: Vec<String> =
+            hub.sessions().map(|(node, _)| node).filter(|node| is_silent(node)).map(str::to_owned).collect();
+        for node in silent {
+            info!(node, "the agent is silent: its session ends");
+            hub.detach(&node);
+        }
+        for (node, session) in hub.sessions() {
+            self.tell(node, &session.keepalive()).await;
+        }
+    }
+
+    async fn tell(&self, node: &str, want: &Want) {
+        if let Err(error) = self.bus.publish(&subject::want(node), want).await {
+            // The agent finds the gap in the chain and attaches again.
+            debug!(node, "cannot tell the agent: {error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// Another API server serves the node now.
+fn note_attached(hub: &mut Hub, message: &Incoming) {
+    let Ok(attached) = message.decode::<Attached>() else { return };
+    let node = subject::node_of(message.subject());
+    if hub.session(&node).is_some_and(|session| session.id() != attached.session) {
+        debug!(node, "the agent attached elsewhere");
+        hub.detach(&node);
+    }
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    async fn open(bus: &Bus) -> Result<Inbox, BusError> {
+        let (make_ready, ready) = mpsc::channel(ATTACHING);
+        let mut keepalive = interval(Duration::from_secs(KEEPALIVE_SECONDS));
+        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Inbox {
+            attach: bus.serve(subject::ATTACH_ALL, subject::API_SERVERS).await?,
+            attached: bus.subscribe(subject::ATTACHED_ALL).await?,
+            beats: bus.subscribe(subject::HEARTBEAT_ALL).await?,
+            ready,
+            make_ready,
+            keepalive,
+        })
+    }
+}

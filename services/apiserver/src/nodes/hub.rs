@@ -1,0 +1,276 @@
+//! Every node's pods, and every session: from a change in the store to what each agent is told of it.
+//!
+//! Work is proportional to what changed and to whom it concerns, not to the number of pods or nodes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use bus::node::{Want, Wanted};
+use jiff::Timestamp;
+use model::Key;
+use store::{Change, Item};
+
+use super::bound_pod::BoundPod;
+use super::session::{Lookup, Session};
+
+const PODS: &str = "core/pods/";
+const SECRETS: &str = "core/secrets/";
+const CONFIG_MAPS: &str = "core/configmaps/";
+
+/// What is wanted of the nodes, and who follows it here.
+#[derive(Debug, Default)]
+pub struct Hub {
+    /// Pods that have a node, as of the last change applied.
+    pods: HashMap<Key, BoundPod>,
+    by_node: HashMap<String, BTreeSet<Key>>,
+    /// By node.
+    sessions: HashMap<String, Session>,
+    /// Nodes with a session that refer to an object.
+    readers: HashMap<Key, HashSet<String>>,
+    /// Changes that were applied and not yet told, by node.
+    untold: BTreeMap<String, Vec<Wanted>>,
+}
+
+// === impl Hub ===
+
+impl Hub {
+    /// A hub without sessions, from every pod at one moment.
+    pub fn new(pods: &[Item]) -> Hub {
+        let mut hub = Hub::default();
+        for pod in pods.iter().filter_map(BoundPod::read) {
+            hub.insert(pod);
+        }
+        hub
+    }
+
+    /// Begins a session: everything that its agent needs to know. Replaces the node's session if it has one.
+    pub fn attach(&mut self, node: &str, id: &str, now: Timestamp, lookup: Lookup<'_>) -> Vec<Wanted> {
+        self.detach(node);
+        let mut session = Session::new(id, now);
+        let mut snapshot = Vec::new();
+        for pod in self.by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get(key)) {
+            snapshot.extend(session.put(pod, None, lookup));
+        }
+        for key in session.references() {
+            self.readers.entry(key.clone()).or_default().insert(node.to_owned());
+        }
+        self.sessions.insert(node.to_owned(), session);
+        snapshot
+    }
+
+    /// Ends the node's session.
+    pub fn detach(&mut self, node: &str) -> Option<Session> {
+        let session = self.sessions.remove(node)?;
+        for key in session.references() {
+            forget(&mut self.readers, key, node);
+        }
+        self.untold.remove(node);
+        Some(session)
+    }
+
+    /// The node's session.
+    pub fn session(&self, node: &str) -> Option<&Session> {
+        self.sessions.get(node)
+    }
+
+    /// Every session with its node.
+    pub fn sessions(&self) -> impl Iterator<Item = (&str, &Session)> {
+        self.sessions.iter().map(|(node, session)| (node.as_str(), session))
+    }
+
+    /// Applies the next change of the store.
+    pub fn apply(&mut self, change: &Change, lookup: Lookup<'_>) {
+        let key = change.key().as_str();
+        if key.starts_with(PODS) {
+            self.apply_to_pod(change, lookup);
+        } else if key.starts_with(SECRETS) || key.starts_with(CONFIG_MAPS) {
+            self.apply_to_referenced(change);
+        }
+    }
+
+    /// What was applied since this was last called, as the next links of each chain.
+    pub fn take_untold(&mut self) -> Vec<(String, Want)> {
+        let untold = std::mem::take(&mut self.untold);
+        let mut links = Vec::new();
+        for (node, changes) in untold {
+            let Some(session) = self.sessions.get_mut(&node) else { continue };
+            links.extend(session.chain(changes).into_iter().map(|want| (node.clone(), want)));
+        }
+        links
+    }
+
+    fn apply_to_pod(&mut self, change: &Change, lookup: Lookup<'_>) {
+        let before = self.take(change.key());
+        let after = match change {
+            Change::Put { item, .. } => BoundPod::read(item),
+            Change::Delete { .. } => None,
+        };
+        // A pod of this name on another node is another pod.
+        let (stayed, moved): (Option<BoundPod>, Option<BoundPod>) = match (before, &after) {
+            (Some(before), Some(after)) if before.node == after.node => (Some(before), None),
+            (before, _) => (None, before),
+        };
+        if let Some(gone) = moved {
+            self.with_session(&gone.node, |session| session.remove(&gone));
+            self.update_readers(&gone.node, gone.references.iter());
+        }
+        if let Some(pod) = after {
+            self.with_session(&pod.node, |session| session.put(&pod, stayed.as_ref(), lookup));
+            let concerned = stayed.iter().flat_map(|before| &before.references).chain(&pod.references);
+            self.update_readers(&pod.node, concerned);
+            self.insert(pod);
+        }
+    }
+
+    fn apply_to_referenced(&mut self, change: &Change) {
+        let Some(readers) = self.readers.get(change.key()) else { return };
+        for node in readers {
+            let Some(session) = self.sessions.get_mut(node) else { continue };
+            let wanted = match change {
+                Change::Put { item, .. } => session.put_referenced(item),
+                Change::Delete { key, revision, .. } => session.remove_referenced(key, *revision),
+            };
+            if let Some(wanted) = wanted {
+                self.untold.entry(node.clone()).or_default().push(wanted);
+            }
+        }
+    }
+
+    fn with_session(&mut self, node: &str, tell: impl FnOnce(&mut Session) -> Vec<Wanted>) {
+        if let Some(session) = self.sessions.get_mut(node) {
+            self.untold.entry(node.to_owned()).or_default().extend(tell(session));
+        }
+    }
+
+    /// Notes for each of these objects whether the node's session still refers to it.
+    fn update_readers<'a>(&mut self, node: &str, keys: impl Iterator<Item = &'a Key>) {
+        let Some(session) = self.sessions.get(node) else { return };
+        for key in keys {
+            match session.refers_to(key) {
+                true => drop(self.readers.entry(key.clone()).or_default().insert(node.to_owned())),
+                false => forget(&mut self.readers, key, node),
+            }
+        }
+    }
+
+    fn insert(&mut self, pod: BoundPod) {
+        let key = pod.item.key.clone();
+        self.by_node.entry(pod.node.clone()).or_default().insert(key.clone());
+        self.pods.insert(key, pod);
+    }
+
+    fn take(&mut self, key: &Key) -> Option<BoundPod> {
+        let pod = self.pods.remove(key)?;
+        if let Some(keys) = self.by_node.get_mut(&pod.node) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_node.remove(&pod.node);
+            }
+        }
+        Some(pod)
+    }
+}
+
+fn forget(readers: &mut HashMap<Key, HashSet<String>>, key: &Key, node: &str) {
+    if let Some(nodes) = readers.get_mut(key) {
+        nodes.remove(node);
+        if nodes.is_empty() {
+            readers.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::Revision;
+    use serde_json::json;
+
+    use super::*;
+
+    fn item(resource: &str, name: &str, revision: u64, spec: serde_json::Value) -> Item {
+        Item {
+            key: Key::object("", resource, "d", name),
+            revision: Revision(revision),
+            created: Revision(1),
+            value: Bytes::from(json!({"metadata": {"name": name}, "spec": spec}).to_string()),
+        }
+    }
+
+    fn pod(name: &str, revision: u64, node: &str, secret: &str) -> Item {
+        let spec = json!({"nodeName": node, "imagePullSecrets": [{"name": secret}], "containers": []});
+        item("pods", name, revision, spec)
+    }
+
+    fn put(item: Item) -> Change {
+        Change::Put { item, previous: None }
+    }
+
+    fn delete(item: Item, revision: u64) -> Change {
+        Change::Delete { key: item.key.clone(), revision: Revision(revision), previous: item }
+    }
+
+    /// `node link: keys`, with `-` before what is gone.
+    fn told(hub: &mut Hub) -> Vec<String> {
+        let text = |wanted: &Wanted| {
+            let gone = if wanted.object.is_none() { "-" } else { "" };
+            format!("{gone}{}", wanted.key.replace("core/", "").replace("/d/", "/"))
+        };
+        let line = |(node, want): (String, Want)| {
+            let keys: Vec<String> = want.changes.iter().map(text).collect();
+            format!("{node} {}>{}: {}", want.prev, want.link, keys.join(" "))
+        };
+        hub.take_untold().into_iter().map(line).collect()
+    }
+
+    fn some_secret(key: &Key) -> Option<Item> {
+        Some(Item { key: key.clone(), revision: Revision(1), created: Revision(1), value: Bytes::new() })
+    }
+
+    #[test]
+    fn an_agent_hears_of_its_own_pods_and_what_they_refer_to_and_of_nothing_else() {
+        let mut hub = Hub::new(&[pod("old", 1, "n1", "x"), pod("other", 1, "n2", "y")]);
+        let snapshot = hub.attach("n1", "s", Timestamp::UNIX_EPOCH, &some_secret);
+        let keys: Vec<&str> = snapshot.iter().map(|one| one.key.as_str()).collect();
+        assert_eq!(keys, ["core/secrets/d/x", "core/pods/d/old"]);
+
+        hub.apply(&put(pod("new", 5, "n1", "z")), &some_secret);
+        hub.apply(&put(pod("far", 6, "n2", "z")), &some_secret);
+        hub.apply(&put(item("secrets", "x", 7, json!({}))), &some_secret);
+        hub.apply(&put(item("secrets", "y", 8, json!({}))), &some_secret);
+        assert_eq!(told(&mut hub), ["n1 0>1: secrets/z pods/new secrets/x"]);
+
+        hub.apply(&delete(pod("old", 1, "n1", "x"), 9), &some_secret);
+        hub.apply(&put(item("secrets", "x", 10, json!({}))), &some_secret);
+        assert_eq!(told(&mut hub), ["n1 1>2: -pods/old -secrets/x"]);
+        assert_eq!(told(&mut hub), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_pod_is_wanted_from_the_moment_it_is_bound() {
+        let mut hub = Hub::new(&[]);
+        hub.attach("n1", "s", Timestamp::UNIX_EPOCH, &some_secret);
+        hub.apply(&put(item("pods", "a", 3, json!({"containers": []}))), &some_secret);
+        assert_eq!(told(&mut hub), Vec::<String>::new());
+        hub.apply(&put(pod("a", 4, "n1", "x")), &some_secret);
+        assert_eq!(told(&mut hub), ["n1 0>1: secrets/x pods/a"]);
+        // The same name on another node.
+        hub.apply(&put(pod("a", 6, "n2", "x")), &some_secret);
+        assert_eq!(told(&mut hub), ["n1 1>2: -pods/a -secrets/x"]);
+    }
+
+    #[test]
+    fn a_newer_session_starts_from_a_snapshot_of_its_own() {
+        let mut hub = Hub::new(&[pod("a", 1, "n1", "x")]);
+        hub.attach("n1", "s1", Timestamp::UNIX_EPOCH, &some_secret);
+        hub.apply(&put(pod("b", 4, "n1", "x")), &some_secret);
+        let snapshot = hub.attach("n1", "s2", Timestamp::UNIX_EPOCH, &some_secret);
+        assert_eq!(snapshot.len(), 3);
+        assert_eq!(told(&mut hub), Vec::<String>::new());
+        assert_eq!(hub.session("n1").map(Session::id), Some("s2"));
+        hub.apply(&put(item("secrets", "x", 7, json!({}))), &some_secret);
+        assert_eq!(told(&mut hub), ["n1 0>1: secrets/x"]);
+        hub.detach("n1");
+        hub.apply(&put(item("secrets", "x", 8, json!({}))), &some_secret);
+        assert_eq!(told(&mut hub), Vec::<String>::new());
+    }
+}

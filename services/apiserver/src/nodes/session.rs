@@ -1,0 +1,244 @@
+//! One agent's attachment: what it has been told, and the chain of what it is told next.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bus::node::{FRAME_BYTES, Want, Wanted};
+use jiff::Timestamp;
+use model::{Key, Revision};
+use store::Item;
+
+use super::bound_pod::BoundPod;
+
+/// What an agent has been told in one attachment.
+#[derive(Debug)]
+pub struct Session {
+    id: String,
+    began: Timestamp,
+    /// The last link of the chain.
+    link: u64,
+    /// How many of the node's pods refer to an object.
+    uses: HashMap<Key, usize>,
+    /// The version of each referenced object that the agent has; it is told of newer ones only.
+    told: HashMap<Key, Revision>,
+}
+
+/// Where referenced objects are found.
+pub type Lookup<'a> = &'a dyn Fn(&Key) -> Option<Item>;
+
+// === impl Session ===
+
+impl Session {
+    /// A new attachment.
+    pub fn new(id: &str, began: Timestamp) -> Session {
+        Session { id: id.to_owned(), began, link: 0, uses: HashMap::new(), told: HashMap::new() }
+    }
+
+    /// The attachment's name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When the agent attached.
+    pub fn began(&self) -> Timestamp {
+        self.began
+    }
+
+    /// The last link of the chain.
+    pub fn link(&self) -> u64 {
+        self.link
+    }
+
+    /// The objects that the agent still refers to.
+    pub fn references(&self) -> impl Iterator<Item = &Key> {
+        self.uses.keys()
+    }
+
+    /// Whether a pod of the node refers to this object.
+    pub fn refers_to(&self, key: &Key) -> bool {
+        self.uses.contains_key(key)
+    }
+
+    /// A pod is on the node, or changed there: what it newly refers to comes before it, what it no longer does after.
+    pub fn put(&mut self, pod: &BoundPod, before: Option<&BoundPod>, lookup: Lookup<'_>) -> Vec<Wanted> {
+        let none = BTreeSet::new();
+        let old = before.map_or(&none, |before| &before.references);
+        let mut changes: Vec<Wanted> = Vec::new();
+        for key in pod.references.difference(old) {
+            changes.extend(self.use_one(key, lookup));
+        }
+        changes.push(wanted(&pod.item));
+        for key in old.difference(&pod.references) {
+            changes.extend(self.release(key));
+        }
+        changes
+    }
+
+    /// A pod is no longer on the node.
+    pub fn remove(&mut self, pod: &BoundPod) -> Vec<Wanted> {
+        let gone = Wanted { key: pod.item.key.to_string(), object: None };
+        let released: Vec<Wanted> = pod.references.iter().filter_map(|key| self.release(key)).collect();
+        std::iter::once(gone).chain(released).collect()
+    }
+
+    /// An object that a pod of the node refers to has changed.
+    pub fn put_referenced(&mut self, item: &Item) -> Option<Wanted> {
+        let known = self.told.get(&item.key).is_some_and(|told| *told >= item.revision);
+        (!known).then(|| self.tell(item))
+    }
+
+    /// An object that a pod of the node refers to is gone.
+    pub fn remove_referenced(&mut self, key: &Key, revision: Revision) -> Option<Wanted> {
+        match self.told.get(key) {
+            // It was made again meanwhile, and the agent has been told of that one.
+            Some(told) if *told > revision => None,
+            Some(_) => {
+                self.told.remove(key);
+                Some(Wanted { key: key.to_string(), object: None })
+            }
+            None => None,
+        }
+    }
+
+    /// The changes as the next links of the chain, none larger than a frame may be.
+    pub fn chain(&mut self, changes: Vec<Wanted>) -> Vec<Want> {
+        frames(changes).into_iter().map(|changes| self.next_link(changes)).collect()
+    }
+
+    /// Names the last link, so that an agent knows that it has missed nothing.
+    pub fn keepalive(&self) -> Want {
+        Want { session: self.id.clone(), prev: self.link, link: self.link, changes: Vec::new() }
+    }
+
+    /// A link that follows nothing: the agent attaches again at once.
+    pub fn broken(&self) -> Want {
+        Want { session: self.id.clone(), prev: u64::MAX, link: u64::MAX, changes: Vec::new() }
+    }
+
+    fn next_link(&mut self, changes: Vec<Wanted>) -> Want {
+        let prev = self.link;
+        self.link += 1;
+        Want { session: self.id.clone(), prev, link: self.link, changes }
+    }
+
+    fn use_one(&mut self, key: &Key, lookup: Lookup<'_>) -> Option<Wanted> {
+        let uses = self.uses.entry(key.clone()).or_default();
+        *uses += 1;
+        if *uses > 1 {
+            return None;
+        }
+        lookup(key).map(|item| self.tell(&item))
+    }
+
+    fn release(&mut self, key: &Key) -> Option<Wanted> {
+        let uses = self.uses.get_mut(key)?;
+        *uses -= 1;
+        if *uses > 0 {
+            return None;
+        }
+        self.uses.remove(key);
+        self.told.remove(key).map(|_| Wanted { key: key.to_string(), object: None })
+    }
+
+    fn tell(&mut self, item: &Item) -> Wanted {
+        self.told.insert(item.key.clone(), item.revision);
+        wanted(item)
+    }
+}
+
+fn wanted(item: &Item) -> Wanted {
+    Wanted { key: item.key.to_string(), object: Some(item.value.clone()) }
+}
+
+/// Divides objects into frames; one that is larger than a frame travels alone.
+pub fn frames(wanted: Vec<Wanted>) -> Vec<Vec<Wanted>> {
+    let mut frames: Vec<Vec<Wanted>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for one in wanted {
+        let size = one.key.len() + one.object.as_ref().map_or(0, bytes::Bytes::len);
+        bytes = bytes.saturating_add(size);
+        match frames.last_mut() {
+            Some(frame) if bytes <= FRAME_BYTES => frame.push(one),
+            _ => {
+                frames.push(vec![one]);
+                bytes = size;
+            }
+        }
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn item(key: &str, revision: u64) -> Item {
+        Item {
+            key: Key::from_raw(key),
+            revision: Revision(revision),
+            created: Revision(1),
+            value: Bytes::from(format!("{key}@{revision}")),
+        }
+    }
+
+    fn pod(name: &str, revision: u64, references: &[&str]) -> BoundPod {
+        BoundPod {
+            item: item(&format!("core/pods/d/{name}"), revision),
+            node: "n".to_owned(),
+            references: references.iter().map(|name| Key::object("", "secrets", "d", name)).collect(),
+        }
+    }
+
+    /// `secrets/x@1` for an object, `-secrets/x` for one that is gone.
+    fn texts(wanted: Vec<Wanted>) -> Vec<String> {
+        let text = |one: Wanted| match one.object {
+            Some(bytes) => String::from_utf8(bytes.to_vec()).expect("text"),
+            None => format!("-{}", one.key),
+        };
+        wanted.into_iter().map(text).map(|text| text.replace("core/", "").replace("/d/", "/")).collect()
+    }
+
+    #[test]
+    fn what_a_pod_refers_to_comes_before_it_and_goes_with_the_last_that_does() {
+        let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
+        let secret = |key: &Key| Some(item(key.as_str(), 3));
+        let (a, b) = (pod("a", 5, &["x"]), pod("b", 6, &["x", "y"]));
+        assert_eq!(texts(session.put(&a, None, &secret)), ["secrets/x@3", "pods/a@5"]);
+        assert_eq!(texts(session.put(&b, None, &secret)), ["secrets/y@3", "pods/b@6"]);
+        assert_eq!(texts(session.remove(&a)), ["-pods/a"]);
+        let b2 = pod("b", 7, &["y"]);
+        assert_eq!(texts(session.put(&b2, Some(&b), &secret)), ["pods/b@7", "-secrets/x"]);
+        assert_eq!(texts(session.remove(&b2)), ["-pods/b", "-secrets/y"]);
+    }
+
+    #[test]
+    fn an_object_that_a_pod_refers_to_never_goes_back_in_time() {
+        let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
+        session.put(&pod("a", 5, &["x"]), None, &|key| Some(item(key.as_str(), 8)));
+        let key = Key::object("", "secrets", "d", "x");
+        assert_eq!(session.put_referenced(&item(key.as_str(), 7)), None);
+        assert_eq!(session.remove_referenced(&key, Revision(6)), None);
+        assert!(session.put_referenced(&item(key.as_str(), 9)).is_some());
+        assert!(session.remove_referenced(&key, Revision(10)).is_some());
+        assert!(session.put_referenced(&item(key.as_str(), 11)).is_some());
+    }
+
+    #[test]
+    fn each_link_names_the_one_before_it() {
+        let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
+        let large = |name: &str| Wanted {
+            key: name.to_owned(),
+            object: Some(Bytes::from(vec![0; FRAME_BYTES * 2 / 3])),
+        };
+        let small = Wanted { key: "c".to_owned(), object: None };
+        let links = session.chain(vec![large("a"), large("b"), small]);
+        let chain: Vec<(u64, u64, usize)> =
+            links.iter().map(|want| (want.prev, want.link, want.changes.len())).collect();
+        assert_eq!(chain, [(0, 1, 1), (1, 2, 2)]);
+        let alive = session.keepalive();
+        assert_eq!((alive.prev, alive.link, alive.changes.len()), (2, 2, 0));
+        assert_ne!(session.broken().prev, session.link());
+        assert!(session.chain(Vec::new()).is_empty());
+    }
+}
