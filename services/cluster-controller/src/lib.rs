@@ -5,11 +5,13 @@
 //!                                    └──> namespaces  a namespace that ends takes all in it along
 //!  nodes, pods, heartbeats ─────────────> node_lifecycle   silent nodes: Unknown, taints, evictions
 //!  namespaces ──────────────────────────> accounts    the default ServiceAccount and the cluster's CA
+//!  services, pods ──────────────────────> endpoints   where the pods of each Service are
 //! ```
 //! Each is a [`client::Controller`]: it observes the log, decides purely, and the driver writes.
 
 pub mod accounts;
 pub mod collector;
+pub mod endpoints;
 pub mod inventory;
 pub mod namespaces;
 pub mod node_lifecycle;
@@ -65,7 +67,18 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
             shutdown.clone()
         ),
         client::controller::run(nodes, store.clone(), writer("node-controller"), shutdown.clone()),
-        client::controller::run(accounts, store, writer("service-account-controller"), shutdown),
+        client::controller::run(
+            accounts,
+            store.clone(),
+            writer("service-account-controller"),
+            shutdown.clone()
+        ),
+        client::controller::run(
+            endpoints::Endpoints::default(),
+            store,
+            writer("endpointslice-controller"),
+            shutdown
+        ),
     );
     Ok(())
 }
