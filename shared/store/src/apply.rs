@@ -155,3 +155,6 @@ impl Ages {
         self.queue.front().is_some_and(|(written, _, _)| written + self.limit <= time)
     }
 }
+
+#[cfg(test)]
+mod tests;

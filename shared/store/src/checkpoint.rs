@@ -27,7 +27,8 @@ use crate::log::{ChunkName, Log, LogError};
 use crate::ordered::Ordered;
 use crate::partition::Partition;
 use crate::state::{Ages, Seen, State, Writers};
-use form::{Manifest, Part};
+pub(crate) use form::Manifest;
+use form::Part;
 pub(crate) use janitor::Janitor;
 
 /// Chunks that are decoded ahead of the one that is put into the state: enough to keep a second core busy.

@@ -102,13 +102,13 @@ impl Committer {
 
     /// Everything that waits and fits. Transactions whose caller has given up are left out.
     fn gather(&mut self, first: Queued) -> (Vec<Vec<u8>>, Vec<Waiter>) {
-        let most_ops = most_ops(self.class);
+        let (most_bytes, most_ops) = (BATCH_BYTES.min(self.log.max_message() / 2), most_ops(self.class));
         let (mut bytes, mut ops) = (0, 0);
         let (mut txns, mut waiters) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(queued) = next {
             if !queued.waiter.is_closed() {
-                let fits = bytes + queued.encoded.len() <= BATCH_BYTES && ops + queued.ops <= most_ops;
+                let fits = bytes + queued.encoded.len() <= most_bytes && ops + queued.ops <= most_ops;
                 if !fits && !txns.is_empty() {
                     self.held = Some(queued);
                     break;

@@ -65,7 +65,7 @@ struct Inner {
     state: Option<Lane>,
     events: Option<Lane>,
     health: watch::Receiver<Health>,
-    max_message: usize,
+    log: Arc<dyn Log>,
     /// Aborted when the store is dropped.
     _tasks: JoinSet<()>,
 }
@@ -106,7 +106,7 @@ impl Store {
             [&state, &events].into_iter().flatten().map(|lane| lane.partition.clone()).collect();
         let (sender, health) = watch::channel(Health::Starting("not read yet".into()));
         tasks.spawn(sum_up_health(partitions, sender));
-        let inner = Inner { state, events, health, max_message: log.max_message(), _tasks: tasks };
+        let inner = Inner { state, events, health, log, _tasks: tasks };
         let store = Store(Arc::new(inner));
         let mut health = store.health();
         let settled = health.wait_for(|health| matches!(health, Health::Ready | Health::Stopped(_))).await;
@@ -220,6 +220,18 @@ impl Store {
         }
     }
 
+    /// Writes a checkpoint of everything now and purges the log behind it, whatever its length. Only a store that
+    /// follows every class of a stream can.
+    pub async fn checkpoint(&self) -> Result<(), Unavailable> {
+        for lane in [&self.0.state, &self.0.events].into_iter().flatten() {
+            if lane.partition.classes.len() == lane.partition.stream.classes().len() {
+                let janitor = Janitor::new(lane.partition.clone(), self.0.log.clone(), rand::random());
+                janitor.checkpoint().await.map_err(|error| Unavailable(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the store follows its log.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.0.health.clone()
@@ -233,7 +245,7 @@ impl Store {
     }
 
     fn encode(&self, txn: &Txn, class: Class) -> Result<Vec<u8>, CommitError> {
-        let (max_size, max_ops) = (self.0.max_message.saturating_sub(FRAME_ROOM), most_ops(class));
+        let (max_size, max_ops) = (self.0.log.max_message().saturating_sub(FRAME_ROOM), most_ops(class));
         let values = txn.ops.iter().map(|op| match &op.action {
             Action::Put(value) => value.len(),
             Action::Delete => 0,

@@ -22,6 +22,8 @@ pub(crate) struct Manifest {
     pub time: u64,
     /// Every change after this is among the changes.
     pub floor: Revision,
+    /// Whether the sequence was moved because the log was lost, see [`Manifest::move_beyond`].
+    moved: bool,
     /// Classes, and how many chunks each has.
     classes: Vec<(Class, u64)>,
 }
@@ -74,7 +76,7 @@ impl Manifest {
         floor: Revision,
         classes: Vec<(Class, u64)>,
     ) -> Self {
-        Manifest { v: VERSION, checkpoint, sequence, time, floor, classes }
+        Manifest { v: VERSION, checkpoint, sequence, time, floor, moved: false, classes }
     }
 
     pub fn encode(&self) -> Bytes {
@@ -88,6 +90,18 @@ impl Manifest {
             return Err(format!("checkpoint format version {} is not known to this version", version.v));
         }
         rmp_serde::from_slice(bytes).map_err(|error| format!("corrupt checkpoint pointer: {error}"))
+    }
+
+    /// The log after this checkpoint is lost: makes it one at a sequence that the lost part cannot have reached, and
+    /// of which no older revision can be resumed. Done once; says whether it was done now.
+    pub fn move_beyond(&mut self, messages: u64) -> bool {
+        if self.moved {
+            return false;
+        }
+        self.moved = true;
+        self.sequence += messages;
+        self.floor = Revision::end_of(self.sequence);
+        true
     }
 
     /// Chunks that a class has, if it is in this checkpoint.

@@ -24,9 +24,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const SHORT_BYTES: u64 = 64 << 20;
 const SHORT_MESSAGES: u64 = 50_000;
 
-/// Bytes of values in one chunk. Larger ones would not be faster; with the largest object on top one still fits into
-/// a message of 8 MB without compression.
+/// Bytes of values in one chunk, and the part of a message's limit that this may be at most: a larger chunk would not
+/// be faster, and one that does not get smaller by compression must fit too.
 const CHUNK_BYTES: usize = 2 << 20;
+const CHUNK_PART: usize = 4;
 
 /// Times in one chunk: about a megabyte.
 const TIMES: usize = 100_000;
@@ -158,8 +159,9 @@ impl Janitor {
         let mut chunks: Vec<Chunks<'_>> =
             classes.iter().map(|class| Chunks { log: &*self.log, next: name(*class) }).collect();
         let (floor, changes) = moment.changes();
+        let limit = CHUNK_BYTES.min(self.log.max_message() / CHUNK_PART);
         for chunks in &mut chunks {
-            for part in moment.parts(chunks.next.class, &changes) {
+            for part in moment.parts(chunks.next.class, &changes, limit) {
                 chunks.write(part).await?;
             }
         }
@@ -210,11 +212,12 @@ impl Janitor {
 /// What goes into the next chunk, if anything is left.
 fn take<'a, T: Clone + 'a>(
     from: &mut std::iter::Peekable<impl Iterator<Item = &'a T>>,
+    limit: usize,
     size: impl Fn(&T) -> usize,
 ) -> Option<Vec<T>> {
     let mut bytes = 0;
     let mut taken = Vec::new();
-    while let Some(next) = from.next_if(|next| taken.is_empty() || bytes + size(next) <= CHUNK_BYTES) {
+    while let Some(next) = from.next_if(|next| taken.is_empty() || bytes + size(next) <= limit) {
         bytes += size(next);
         taken.push(next.clone());
     }
@@ -229,14 +232,16 @@ impl Moment {
         &'a self,
         class: Class,
         changes: &'a [Change],
+        limit: usize,
     ) -> Box<dyn Iterator<Item = Part> + Send + 'a> {
         let writers = self.writers.iter().filter(|writer| writer.0 == class);
         let writers = Part::Writers(writers.map(|writer| (writer.1, writer.2, writer.3)).collect());
         let times = self.times.chunks(TIMES).map(|times| Part::Times(times.to_vec()));
         let mut changes = changes.iter().filter(move |change| class_of(change.key()) == class).peekable();
-        let changes = std::iter::from_fn(move || take(&mut changes, size).map(Part::Changes));
+        let changes = std::iter::from_fn(move || take(&mut changes, limit, size).map(Part::Changes));
         let mut items = self.items.iter().filter(move |item| class_of(&item.key) == class).peekable();
-        let items = std::iter::from_fn(move || take(&mut items, |item| item.value.len()).map(Part::Items));
+        let items =
+            std::iter::from_fn(move || take(&mut items, limit, |item| item.value.len()).map(Part::Items));
         Box::new(std::iter::once(writers).chain(times).chain(changes).chain(items))
     }
 
