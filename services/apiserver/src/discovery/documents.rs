@@ -7,7 +7,7 @@ use kinds::Table;
 use sha2::{Digest, Sha256};
 
 use super::aggregated::{self, DiscoveryVersion};
-use super::openapi_v3::Document;
+use super::document::Document;
 use super::{openapi_v2, openapi_v3};
 
 /// One of the documents.
@@ -91,9 +91,9 @@ fn make(table: &Table, name: &Name) -> Document {
 }
 
 fn document(value: &serde_json::Value) -> Document {
-    let bytes = value.to_string();
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
-    Document { bytes: bytes.into(), etag: format!("\"{hash}\"") }
+    let text = value.to_string();
+    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02X}")).collect();
+    Document::new(text.as_bytes(), &hash)
 }
 
 #[cfg(test)]
@@ -117,7 +117,7 @@ mod tests {
         let first = table(&["a"]);
         let one = documents.get(Arc::clone(&first), name.clone()).await.unwrap();
         let again = documents.get(first, name.clone()).await.unwrap();
-        assert_eq!((&one.etag, &one.bytes), (&again.etag, &again.bytes));
+        assert_eq!((&one.etag, one.bytes()), (&again.etag, again.bytes()));
         let changed = documents.get(table(&["a", "b"]), name).await.unwrap();
         assert_ne!(one.etag, changed.etag);
     }

@@ -3,16 +3,19 @@
 //! ```text
 //!   Table ──> groups.rs      /api, /apis, /apis/apps, /api/v1 as older clients ask
 //!         ├─> aggregated.rs  all of it in one document, as newer clients ask
-//!         ├─> openapi_v3.rs, openapi_v2.rs
+//!         ├─> operations.rs  what can be asked, for openapi_v3.rs and openapi_v2.rs (in protobuf: gnostic.rs)
 //!         └─> table.rs       objects as rows of a table
-//!   documents.rs             what is large, made once for each table
+//!   documents.rs             what is large, made once for each table and kept packed (document.rs)
 //!   version.rs               /version
 //! ```
 
 pub mod aggregated;
+pub mod document;
 pub mod documents;
+mod gnostic;
 pub mod groups;
 pub mod openapi_v2;
 pub mod openapi_v3;
+mod operations;
 pub mod table;
 pub mod version;

@@ -5,27 +5,18 @@
 //!   /openapi/v3/apis/apps/v1   ── paths (from the rows) + components (from crate `schema`, with descriptions)
 //! ```
 //! A document is text of up to 2 MB, so it is written piece by piece and types are read from the packed file one
-//! at a time; nothing here is kept.
+//! at a time; what keeps it is [`super::documents`].
 
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use kinds::{Kind, Table};
-use schema::{Schemas, TypeId, document};
+use schema::{Schemas, TypeId};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::document::Document;
 use super::groups;
 use super::operations::{self, Answer, Body, Operation, Parameter, Path};
-
-/// A document and the hash of its content.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// The document, uncompressed.
-    pub bytes: Bytes,
-    /// Strong validator, with its quotes.
-    pub etag: String,
-}
 
 /// `/openapi/v3`: where each group version's document is.
 pub fn index(table: &Table) -> Document {
@@ -40,8 +31,7 @@ pub fn index(table: &Table) -> Document {
         paths.insert(path, json!({ "serverRelativeURL": url }));
     }
     let text = json!({ "paths": paths }).to_string();
-    let etag = quoted(&hex(&Sha256::digest(&text)));
-    Document { bytes: text.into(), etag }
+    Document::new(text.as_bytes(), &hex(&Sha256::digest(&text)))
 }
 
 /// `/openapi/v3/{path}`, where `path` is as `api/v1` or `apis/apps/v1`. Takes tens of milliseconds.
@@ -58,7 +48,7 @@ pub fn group_version(table: &Table, path: &str) -> Option<Document> {
     let paths: Vec<Path> = rows.iter().copied().flat_map(operations::paths).collect();
     let mut out = Vec::with_capacity(1 << 20);
     out.extend_from_slice(b"{\"openapi\":\"3.0.0\",\"info\":");
-    push(&mut out, &json!({"title": "Sampan", "version": document::VERSION}));
+    push(&mut out, &json!({"title": "Sampan", "version": schema::document::VERSION}));
     out.extend_from_slice(b",\"paths\":{");
     push_fields(&mut out, paths.iter().map(|path| (path.path.as_str(), path_item(path))));
     out.extend_from_slice(b"},\"components\":{\"securitySchemes\":");
@@ -70,7 +60,7 @@ pub fn group_version(table: &Table, path: &str) -> Option<Document> {
     out.extend_from_slice(b",\"schemas\":{");
     components(&mut out, &operations::types(&paths));
     out.extend_from_slice(b"}}}");
-    Some(Document { bytes: out.into(), etag: quoted(&hash(path, rows.into_iter())) })
+    Some(Document::new(&out, &hash(path, rows.into_iter())))
 }
 
 /// The hash of a document, without making it: of everything that it is made from.
@@ -81,7 +71,7 @@ pub(super) fn hash<'a>(path: &str, rows: impl Iterator<Item = &'a Kind>) -> Stri
     static FIXED: LazyLock<Sha256> = LazyLock::new(|| {
         let mut hash = Sha256::new();
         MAKERS.iter().for_each(|text| hash.update(text));
-        hash.update(document::checksum());
+        hash.update(schema::document::checksum());
         hash
     });
     let mut hash = FIXED.clone();
@@ -95,10 +85,6 @@ pub(super) fn hash<'a>(path: &str, rows: impl Iterator<Item = &'a Kind>) -> Stri
         }
     }
     hex(&hash.finalize())
-}
-
-pub(super) fn quoted(hash: &str) -> String {
-    format!("\"{hash}\"")
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -242,7 +228,7 @@ enum Role {
 fn components(out: &mut Vec<u8>, types: &[TypeId]) {
     let schemas = Schemas::builtin();
     let names = schemas.closure(types.iter().copied());
-    document::each(
+    schema::document::each(
         |name| names.contains(name),
         |name, schema| {
             let schema = match name {
@@ -274,7 +260,8 @@ fn convert(schema: Value, role: Role) -> Value {
     let required: Vec<&str> = required.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if let Some(Value::Object(properties)) = words.get_mut("properties") {
         for (name, property) in properties.iter_mut() {
-            let shown = ["metadata", "spec", "status"].contains(&name.as_str()) && property.get("$ref").is_some();
+            let shown =
+                ["metadata", "spec", "status"].contains(&name.as_str()) && property.get("$ref").is_some();
             let present = shown || required.contains(&name.as_str());
             *property = convert(property.take(), if present { Role::Present } else { Role::Alone });
         }
@@ -320,7 +307,7 @@ mod tests {
 
     fn parsed(table: &Table, path: &str) -> Value {
         let document = group_version(table, path).expect("the group version is there");
-        serde_json::from_slice(&document.bytes).expect("the document is JSON")
+        serde_json::from_slice(&document.bytes()).expect("the document is JSON")
     }
 
     /// Every reference in a value.
@@ -355,7 +342,7 @@ mod tests {
     fn the_index_names_the_hash_of_each_document() {
         let table = Table::builtin();
         let index = index(&table);
-        let value: Value = serde_json::from_slice(&index.bytes).expect("the index is JSON");
+        let value: Value = serde_json::from_slice(&index.bytes()).expect("the index is JSON");
         let paths = value["paths"].as_object().expect("paths");
         assert_eq!(paths.len(), table.group_versions().len());
         for (path, entry) in paths {
@@ -371,7 +358,8 @@ mod tests {
     fn every_reference_of_every_document_leads_somewhere() {
         let table = Table::builtin();
         for (group, version) in table.group_versions() {
-            let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let path =
+                if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
             let document = parsed(&table, &path);
             let mut found = BTreeSet::new();
             references(&document, &mut found);
@@ -420,7 +408,10 @@ mod tests {
             json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}], "default": {}})
         );
         let port = &schemas["io.k8s.api.core.v1.ContainerPort"]["properties"];
-        assert_eq!((&port["protocol"]["default"], &port["containerPort"]["default"]), (&json!("TCP"), &json!(0)));
+        assert_eq!(
+            (&port["protocol"]["default"], &port["containerPort"]["default"]),
+            (&json!("TCP"), &json!(0))
+        );
         let quantity = &schemas["io.k8s.apimachinery.pkg.api.resource.Quantity"];
         assert_eq!(quantity["oneOf"], json!([{"type": "string"}, {"type": "number"}]));
     }

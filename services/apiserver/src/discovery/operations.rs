@@ -90,12 +90,8 @@ pub struct Parameter {
     pub description: &'static str,
 }
 
-const NAME: Parameter = Parameter {
-    name: "name",
-    place: "path",
-    kind: "string",
-    description: "Name of the object.",
-};
+const NAME: Parameter =
+    Parameter { name: "name", place: "path", kind: "string", description: "Name of the object." };
 const NAMESPACE: Parameter = Parameter {
     name: "namespace",
     place: "path",
@@ -472,7 +468,13 @@ mod tests {
     #[test]
     fn a_subresource_has_its_own_kind_and_a_stream_is_a_connection() {
         let mut kind = Kind::namespaced("", "v1", "Pod", "pods")
-            .with_subresource(Subresource::new("exec", "", "v1", "PodExecOptions", &[Verb::Create, Verb::Get]))
+            .with_subresource(Subresource::new(
+                "exec",
+                "",
+                "v1",
+                "PodExecOptions",
+                &[Verb::Create, Verb::Get],
+            ))
             .with_subresource(Subresource::new("eviction", "policy", "v1", "Eviction", &[Verb::Create]));
         kind.verbs = Verbs::of(&[Verb::Get]);
         let paths = paths(&kind);

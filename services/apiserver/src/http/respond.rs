@@ -12,6 +12,7 @@ use super::body::{self, Body, GZIP_FROM};
 use super::list_body::ListChunks;
 use super::negotiate::{Format, Output};
 use super::pretty;
+use crate::discovery::document::Document;
 
 /// Upstream sends warnings of at most so many bytes altogether, since clients limit their headers.
 const WARNINGS_MAX: usize = 4096;
@@ -25,6 +26,20 @@ pub fn json(code: StatusCode, bytes: Bytes, output: Output) -> Response<Body> {
         Format::Yaml => (yaml(&bytes), HeaderValue::from_static("application/yaml")),
     };
     document(code, bytes, content_type, output.gzip)
+}
+
+/// A document that is kept packed, as it is kept if the client takes gzip.
+pub fn kept(document: &Document, content_type: HeaderValue, gzip: bool) -> Response<Body> {
+    let bytes = if gzip { document.packed() } else { document.bytes() };
+    let length = bytes.len();
+    let mut response = Response::new(body::full(bytes));
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    if gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    common(response)
 }
 
 /// One document with its media type, compressed if it is large and the client takes that.

@@ -25,7 +25,7 @@ use super::state::State;
 use super::{health, respond, trace};
 use crate::discovery::aggregated::DiscoveryVersion;
 use crate::discovery::documents::Name;
-use crate::discovery::{groups, version};
+use crate::discovery::{groups, openapi_v2, version};
 use crate::verbs::{Context, Identity};
 
 /// Who is at the other end of a connection.
@@ -53,7 +53,6 @@ const IMPERSONATE: &str = "impersonate-user";
 
 const AGGREGATED_V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
-const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// Answers a request, counts it and says so.
 pub async fn handle(state: Arc<State>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
@@ -246,9 +245,9 @@ async fn open_api(
         ["v2"] => {
             let accept = negotiate::text(headers);
             let clauses = negotiate::clauses(&accept);
-            let protobuf = clauses.first().is_some_and(|clause| clause.media == OPENAPI_V2_PROTOBUF);
+            let protobuf = clauses.first().is_some_and(|clause| clause.media == openapi_v2::PROTOBUF_ACCEPT);
             let (name, content_type) = if protobuf {
-                (Name::OpenApiV2Protobuf, OPENAPI_V2_PROTOBUF)
+                (Name::OpenApiV2Protobuf, openapi_v2::PROTOBUF_CONTENT_TYPE)
             } else {
                 (Name::OpenApiV2Json, "application/json")
             };
@@ -290,13 +289,12 @@ async fn cached(
     let document = state.documents.get(table, name).await.ok_or_else(not_found)?;
     let known = headers.get(IF_NONE_MATCH).and_then(|etags| etags.to_str().ok()).unwrap_or("");
     let is_known = !document.etag.is_empty() && known.split(',').any(|etag| etag.trim() == document.etag);
-    let (code, bytes) = if is_known {
-        (StatusCode::NOT_MODIFIED, bytes::Bytes::new())
+    let content_type = HeaderValue::from_static(content_type);
+    let mut response = if is_known {
+        respond::document(StatusCode::NOT_MODIFIED, bytes::Bytes::new(), content_type, false)
     } else {
-        (StatusCode::OK, document.bytes)
+        respond::kept(&document, content_type, negotiate::accepts_gzip(headers))
     };
-    let gzip = negotiate::accepts_gzip(headers);
-    let mut response = respond::document(code, bytes, HeaderValue::from_static(content_type), gzip);
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         response.headers_mut().insert(ETAG, etag);
     }
