@@ -3,6 +3,7 @@
 use bus::command::{PatchFormat, Resource, Write};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use model::spelling::{self, Fnv};
 use serde_json::{Value, json};
 
 /// Which templates a set's pods have and are to get.
@@ -34,7 +35,11 @@ pub fn revisions<'a>(set: &StatefulSet, known: &[&'a ControllerRevision], used: 
             (name, write)
         }
         None => {
-            let name = format!("{}-{}", set.metadata.name.as_deref().unwrap_or_default(), hash(&data));
+            let name = format!(
+                "{}-{}",
+                set.metadata.name.as_deref().unwrap_or_default(),
+                spelling::letters(Fnv::of(data.to_string()), 10)
+            );
             let write = create(set, &name, &data, newest + 1);
             (name, Some(write))
         }
@@ -67,20 +72,6 @@ fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
     let mut template = revision.data.as_ref()?.0.get("spec")?.get("template")?.clone();
     template.as_object_mut()?.remove("$patch");
     serde_json::from_value(template).ok()
-}
-
-/// Ten letters that no word is made of, from FNV-1a over the data's canonical form.
-fn hash(data: &Value) -> String {
-    const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut state = data.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
-        (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut text = String::with_capacity(10);
-    for _ in 0..10 {
-        text.push(char::from(LETTERS[(state % 27) as usize]));
-        state /= 27;
-    }
-    text
 }
 
 fn create(set: &StatefulSet, name: &str, data: &Value, number: i64) -> Write {

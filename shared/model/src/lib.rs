@@ -15,6 +15,7 @@ pub mod patch;
 pub mod quantity;
 pub mod revision;
 pub mod selector;
+pub mod spelling;
 pub mod status;
 
 pub use key::{Class, Key};

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use model::spelling::{self, Fnv};
 use serde_json::{Map, Value, json};
 
 /// Label of a slice with the name of its service.
@@ -187,8 +188,9 @@ fn is_headless(service: &Service) -> bool {
 
 fn slice(service: &Service, index: usize, places: &[Place<'_>]) -> Wanted {
     let service_name = service.metadata.name.clone().unwrap_or_default();
-    let name =
-        format!("{service_name}-{}", suffix(service.metadata.uid.as_deref().unwrap_or_default(), index));
+    // The same each time, so that a slice is found again.
+    let seed = format!("{}/{index}", service.metadata.uid.as_deref().unwrap_or_default());
+    let name = format!("{service_name}-{}", spelling::letters(Fnv::of(seed), 5));
     let mut labels = json!({SERVICE_LABEL: service_name, MANAGED_LABEL: MANAGER});
     if is_headless(service) {
         labels[HEADLESS_LABEL] = json!("");
@@ -213,22 +215,6 @@ fn slice(service: &Service, index: usize, places: &[Place<'_>]) -> Wanted {
         "addressType": "IPv4", "endpoints": endpoints, "ports": ports,
     });
     Wanted { group: "discovery.k8s.io", plural: "endpointslices", name, object }
-}
-
-/// Five letters and digits that tell a service's slices apart, the same each time.
-fn suffix(uid: &str, index: usize) -> String {
-    const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-    let seed = uid.bytes().chain(index.to_le_bytes());
-    let mut state = seed.fold(0xcbf2_9ce4_8422_2325_u64, |state, byte| {
-        (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    (0..5)
-        .map(|_| {
-            let letter = LETTERS[(state % 27) as usize];
-            state /= 27;
-            char::from(letter)
-        })
-        .collect()
 }
 
 fn endpoints(service: &Service, places: &[Place<'_>]) -> Wanted {
