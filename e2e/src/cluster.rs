@@ -28,7 +28,7 @@ impl Cluster {
         let data = folder.path().join("data");
         let kubectl = Kubectl::new(&data.join("admin.kubeconfig"), folder.path());
         let cluster = Cluster { folder, sampan, kubectl };
-        let port = free_port()?.to_string();
+        let port = crate::free_port()?.to_string();
         cluster.sampan_with(&["up", "--api-port", &port])?;
         for archive in archives()? {
             let archive = archive.to_str().context("the archive's path is text")?.to_owned();
@@ -79,6 +79,14 @@ impl Cluster {
         let old = self.pid(unit)?;
         kill(Pid::from_raw(old), Signal::SIGKILL).with_context(|| format!("cannot kill {unit}"))?;
         crate::eventually(&format!("{unit} runs again"), || Ok((self.pid(unit)? != old).then_some(())))
+    }
+
+    /// The socket of the first node's containerd.
+    pub fn containerd_socket(&self) -> Result<PathBuf> {
+        let text = std::fs::read(self.data().join("cluster.json")).context("no cluster.json")?;
+        let cluster: serde_json::Value = serde_json::from_slice(&text).context("cluster.json is damaged")?;
+        let id = cluster["id"].as_str().context("a cluster has an id")?;
+        Ok(PathBuf::from(format!("/run/sampan-{id}/node-1/containerd.sock")))
     }
 
     /// The names of the units that run, sorted; the supervisor is one of them.
@@ -140,8 +148,4 @@ fn archives() -> Result<Vec<PathBuf>> {
     archives.sort();
     ensure!(!archives.is_empty(), "no images in {}: run `make images`", folder.display());
     Ok(archives)
-}
-
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

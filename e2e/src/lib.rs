@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod kubectl;
+pub mod registry;
 pub mod steps;
 
 pub use cluster::Cluster;
@@ -44,4 +45,9 @@ pub fn eventually_within<T>(
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// A port of 127.0.0.1 on which nobody listens now.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -1,6 +1,7 @@
 //! A single Redis, from `run` to `delete`.
 
 use anyhow::{Result, ensure};
+use e2e::registry::Registry;
 use e2e::{Cluster, Step, eventually};
 
 pub const STEPS: &[Step] = &[
@@ -14,6 +15,7 @@ pub const STEPS: &[Step] = &[
     ("kubectl describe and events tell the pod's way", describe),
     ("containers of a pod share network and volumes", two_containers),
     ("config maps and secrets come as environment and as files", configuration),
+    ("an image comes from a registry where there is one", registry),
     ("kubectl delete ends the pod with its grace period", delete),
 ];
 
@@ -187,6 +189,20 @@ fn configuration(cluster: &Cluster) -> Result<()> {
     ensure!(text == "blue swordfish configured\nblueswordfish", "{text:?}");
     ensure!(kubectl.ok("get pod configured --no-headers")?.contains("Completed"), "its status");
     kubectl.ok("delete pod/configured configmap/settings secret/hidden")?;
+    Ok(())
+}
+
+fn registry(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let registry = Registry::start(cluster.folder())?;
+    registry.push(&cluster.containerd_socket()?, "docker.io/library/busybox:1", "team/box:2")?;
+    kubectl
+        .ok(&format!("run pulled --image={} --restart=Never -- echo pulled", registry.image("team/box:2")))?;
+    kubectl.ok_with(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/pulled", "--timeout=60s"])?;
+    ensure!(kubectl.ok("logs pulled")?.trim() == "pulled", "it ran");
+    let events = kubectl.ok("get events --field-selector involvedObject.name=pulled,reason=Pulled")?;
+    ensure!(events.contains("Successfully pulled image"), "{events}");
+    kubectl.ok("delete pod pulled")?;
     Ok(())
 }
 
