@@ -31,6 +31,8 @@ use crate::writer::Writer;
 
 /// Keys that are acted upon at the same time: enough to keep the API servers' group commit filled.
 const CONCURRENCY: usize = 64;
+/// Writes of Events that may be on their way; more are not told, for they would only pile up behind a slow bus.
+const TELLINGS: usize = 256;
 /// A write that never shows up in our view (a lost answer, a deleted namespace) must not hold its key for ever.
 const PASS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -61,13 +63,18 @@ pub trait Controller: Send + 'static {
 
     /// What to do about a key, given what was observed. No clock, no IO.
     fn decide(&mut self, key: &Self::Key, now: Timestamp) -> Decision;
+
+    /// Takes in what became of the write at place `index` of the last decision about `key`, before the key is
+    /// decided again; returns what is to be told about it.
+    fn acted(&mut self, _key: &Self::Key, _index: usize, _reply: &Reply) -> Option<Note> {
+        None
+    }
 }
 
 struct Acted<K> {
     key: K,
-    passed: Revision,
-    failures: Vec<model::Status>,
-    lost_events: Vec<String>,
+    replies: Vec<Reply>,
+    notes: Vec<Note>,
     took: Duration,
 }
 
@@ -113,6 +120,8 @@ struct Driver<C: Controller> {
     recorder: Recorder,
     queue: WorkQueue<C::Key>,
     acting: JoinSet<Acted<C::Key>>,
+    /// Each ends with the Events that could not be counted on.
+    telling: JoinSet<Vec<String>>,
     /// Keys whose writes are not yet in the view, by the revision that they wait for.
     unseen: BTreeMap<(Revision, C::Key), Instant>,
     synced: bool,
@@ -127,6 +136,7 @@ impl<C: Controller> Driver<C> {
             recorder: Recorder::new(C::NAME, ""),
             queue: WorkQueue::default(),
             acting: JoinSet::new(),
+            telling: JoinSet::new(),
             unseen: BTreeMap::new(),
             synced: false,
         }
@@ -144,12 +154,16 @@ impl<C: Controller> Driver<C> {
                     Ok(acted) => self.acted(acted),
                     Err(error) => warn!(controller = C::NAME, "an act ended badly: {error}"),
                 },
+                Some(told) = self.telling.join_next() => {
+                    told.iter().flatten().for_each(|event| self.recorder.forget(event));
+                }
                 told = self.follower.next() => told.iter().for_each(|one| self.observe(one)),
                 () = sleep_until(due) => {}
             }
         }
         // What was decided is carried out, so that nothing is left half done.
         while self.acting.join_next().await.is_some() {}
+        self.telling.abort_all();
     }
 
     fn observe(&mut self, observed: &Observed) {
@@ -183,35 +197,50 @@ impl<C: Controller> Driver<C> {
         if let Some(after) = decision.again_after {
             self.queue.add_at(key.clone(), Instant::now() + after);
         }
-        if decision.writes.is_empty() && decision.notes.is_empty() {
+        if decision.writes.is_empty() {
+            self.tell(decision.notes);
             self.queue.forget(&key);
             self.queue.done(&key);
             return;
         }
-        let events: Vec<Write> =
-            decision.notes.into_iter().map(|note| self.recorder.record(note, now)).collect();
-        self.acting.spawn(act(key, decision.writes, events, self.writer.clone()));
+        self.acting.spawn(act(key, decision.writes, decision.notes, self.writer.clone()));
     }
 
     fn acted(&mut self, acted: Acted<C::Key>) {
-        METRICS.work_seconds.with_label_values(&[C::NAME]).observe(acted.took.as_secs_f64());
-        acted.lost_events.iter().for_each(|event| self.recorder.forget(event));
-        for status in &acted.failures {
+        let Acted { key, replies, mut notes, took } = acted;
+        METRICS.work_seconds.with_label_values(&[C::NAME]).observe(took.as_secs_f64());
+        for (index, reply) in replies.iter().enumerate() {
+            notes.extend(self.controller.acted(&key, index, reply));
+        }
+        self.tell(notes);
+        for status in replies.iter().filter_map(|reply| reply.as_ref().err()) {
             match status.reason {
                 // Our view was behind; it will show what happened.
                 Reason::Conflict | Reason::NotFound | Reason::AlreadyExists => {
-                    debug!(controller = C::NAME, key = %acted.key, "{status}");
+                    debug!(controller = C::NAME, %key, "{status}");
                 }
-                _ => warn!(controller = C::NAME, key = %acted.key, "{status}"),
+                _ => warn!(controller = C::NAME, %key, "{status}"),
             }
         }
-        if acted.failures.is_empty() {
-            self.queue.forget(&acted.key);
+        if replies.iter().all(Reply::is_ok) {
+            self.queue.forget(&key);
         } else {
             METRICS.retries.with_label_values(&[C::NAME]).inc();
-            self.queue.retry(acted.key.clone(), Instant::now());
+            self.queue.retry(key.clone(), Instant::now());
         }
-        self.unseen.insert((acted.passed, acted.key), Instant::now() + PASS_PATIENCE);
+        let passed =
+            replies.iter().flatten().map(|stored| Revision(stored.revision)).max().unwrap_or_default();
+        self.unseen.insert((passed, key), Instant::now() + PASS_PATIENCE);
+    }
+
+    /// Nobody waits for Events, and no key is held for them.
+    fn tell(&mut self, notes: Vec<Note>) {
+        if notes.is_empty() || self.telling.len() >= TELLINGS {
+            return;
+        }
+        let now = Timestamp::now();
+        let events = notes.into_iter().map(|note| self.recorder.record(note, now)).collect();
+        self.telling.spawn(tell(events, self.writer.clone()));
     }
 
     /// Gives back the keys whose writes the view has passed.
@@ -243,23 +272,18 @@ async fn sleep_until(when: Option<Instant>) {
     }
 }
 
-/// Carries out a decision. Events are told after the writes, and their failure is nobody's.
-async fn act<K>(key: K, writes: Vec<Write>, events: Vec<Write>, writer: Writer) -> Acted<K> {
+/// Carries out a decision.
+async fn act<K>(key: K, writes: Vec<Write>, notes: Vec<Note>, writer: Writer) -> Acted<K> {
     let timer = Instant::now();
-    let mut replies = Vec::new();
-    if !writes.is_empty() {
-        replies = writer.write(writes).await;
-    }
+    let replies = writer.write(writes).await;
+    Acted { key, replies, notes, took: timer.elapsed() }
+}
+
+/// Writes Events. Their failure is nobody's; the names of those that could not be counted are returned.
+async fn tell(events: Vec<Write>, writer: Writer) -> Vec<String> {
     let counted: Vec<String> = events.iter().map(counted_event).collect();
-    let mut lost_events = Vec::new();
-    if !events.is_empty() {
-        let told = writer.write(events).await;
-        lost_events =
-            counted.into_iter().zip(told).filter(|(_, reply)| reply.is_err()).map(|(name, _)| name).collect();
-    }
-    let passed = replies.iter().flatten().map(|stored| Revision(stored.revision)).max().unwrap_or_default();
-    let failures = replies.into_iter().filter_map(Reply::err).collect();
-    Acted { key, passed, failures, lost_events, took: timer.elapsed() }
+    let told = writer.write(events).await;
+    counted.into_iter().zip(told).filter(|(_, reply)| reply.is_err()).map(|(name, _)| name).collect()
 }
 
 fn counted_event(write: &Write) -> String {

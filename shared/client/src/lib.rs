@@ -19,5 +19,5 @@ pub mod writer;
 pub use controller::{Controller, Decision};
 pub use events::{Note, NoteKind};
 pub use follow::{Follower, Observed};
-pub use reader::{open, typed};
+pub use reader::{open, or_default, typed};
 pub use writer::Writer;

@@ -22,6 +22,7 @@ pub struct WorkQueue<K> {
     taken: HashSet<K>,
     again: HashSet<K>,
     delayed: BTreeMap<(Instant, u64), K>,
+    due: HashMap<K, (Instant, u64)>,
     delays: u64,
     failures: HashMap<K, u32>,
 }
@@ -34,6 +35,7 @@ impl<K> Default for WorkQueue<K> {
             taken: HashSet::new(),
             again: HashSet::new(),
             delayed: BTreeMap::new(),
+            due: HashMap::new(),
             delays: 0,
             failures: HashMap::new(),
         }
@@ -50,9 +52,16 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         }
     }
 
-    /// Adds a key at a later time.
+    /// Adds a key at a later time. It waits once, for the earliest: whoever decides then will say when next.
     pub fn add_at(&mut self, key: K, when: Instant) {
+        if let Some(due) = self.due.get(&key) {
+            if due.0 <= when {
+                return;
+            }
+            self.delayed.remove(due);
+        }
         self.delays += 1;
+        self.due.insert(key.clone(), (when, self.delays));
         self.delayed.insert((when, self.delays), key);
     }
 
@@ -60,6 +69,7 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
     pub fn take(&mut self, now: Instant) -> Option<K> {
         while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
             let key = entry.remove();
+            self.due.remove(&key);
             self.add(key);
         }
         let key = self.ready.pop_front()?;
@@ -136,6 +146,18 @@ mod tests {
         assert_eq!(queue.take(now), None);
         queue.done(&"a");
         assert_eq!(queue.take(now), Some("a"));
+    }
+
+    #[test]
+    fn a_delayed_key_waits_once_for_the_earliest_time() {
+        let now = Instant::now();
+        let mut queue = WorkQueue::default();
+        for seconds in [3, 1, 2] {
+            queue.add_at("a", now + Duration::from_secs(seconds));
+        }
+        let due = now + Duration::from_secs(1);
+        assert_eq!((queue.next_due(), queue.take(due)), (Some(due), Some("a")));
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]
