@@ -124,6 +124,17 @@ pub struct Subresource {
     pub verbs: Verbs,
     /// For `scale`: where the numbers are.
     pub scale: Option<Scale>,
+    /// For a part of the object itself other than its status: what an update of it does.
+    pub update: Option<SubresourceUpdate>,
+}
+
+/// An update of a part of an object, as `pods/resize`.
+#[derive(Clone, Copy, Debug)]
+pub struct SubresourceUpdate {
+    /// Carries over from `old` all but that part; its defaults are the kind's.
+    pub prepare: fn(new: &mut Object, old: &Object),
+    /// Judges the change; `validate` of the kind runs on `new` as well, `validate_update` does not.
+    pub validate: fn(new: &Object, old: &Object) -> Vec<FieldError>,
 }
 
 /// What a cell may know besides the object.
@@ -153,13 +164,16 @@ pub struct Column {
     pub cell: CellFn,
 }
 
+/// Reads a field as text; empty when it is absent.
+pub type FieldFn = fn(&Object) -> String;
+
 /// A field that a field selector may use.
 #[derive(Clone, Debug)]
 pub struct SelectableField {
     /// As a client writes it, as `spec.nodeName`.
     pub path: Text,
-    /// Its value as text; empty when the field is absent.
-    pub value: fn(&Object) -> String,
+    /// Its value.
+    pub value: FieldFn,
 }
 
 /// A kind's behaviour. Every hook is pure and has an empty default.
@@ -176,6 +190,8 @@ pub struct Hooks {
     /// Judges a whole object; runs on create and on update, on the very object that is stored.
     /// Metadata is judged by [`Kind::validate`] for every kind alike.
     pub validate: fn(&Object) -> Vec<FieldError>,
+    /// Judges what only a new object may not have; [`Kind::validate`] runs `validate` as well.
+    pub validate_create: fn(&Object) -> Vec<FieldError>,
     /// Judges the change; [`Kind::validate_update`] runs `validate` on `new` as well.
     pub validate_update: fn(new: &Object, old: &Object) -> Vec<FieldError>,
     /// Judges a change of the status.
@@ -192,7 +208,12 @@ pub struct Hooks {
 
 impl Kind {
     /// A namespaced kind with every verb, a status subresource to be added, and only the name and age shown.
-    pub fn namespaced(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+    pub fn namespaced(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Kind {
         Kind {
             group: group.into(),
             version: version.into(),
@@ -216,7 +237,12 @@ impl Kind {
     }
 
     /// A cluster-scoped kind, else as [`Kind::namespaced`].
-    pub fn cluster(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+    pub fn cluster(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Kind {
         Kind { namespaced: false, ..Kind::namespaced(group, version, kind, plural) }
     }
 
@@ -238,7 +264,7 @@ impl Kind {
         self
     }
 
-    /// With the subresource `status`, whose content the main resource may not change, and with a generation.
+    /// With the subresource `status`, whose content the main resource may not change.
     pub fn with_status(mut self) -> Kind {
         self.hooks.prepare_create = metadata::clear_status;
         self.hooks.prepare_update = metadata::keep_status;
@@ -251,6 +277,7 @@ impl Kind {
             kind,
             verbs: Verbs::of(&[Verb::Get, Verb::Patch, Verb::Update]),
             scale: None,
+            update: None,
         });
         self
     }
@@ -283,9 +310,11 @@ impl Kind {
     }
 
     /// With selectable fields.
-    pub fn with_fields(mut self, fields: &[(&'static str, fn(&Object) -> String)]) -> Kind {
-        self.selectable_fields =
-            fields.iter().map(|(path, value)| SelectableField { path: (*path).into(), value: *value }).collect();
+    pub fn with_fields(mut self, fields: &[(&'static str, FieldFn)]) -> Kind {
+        self.selectable_fields = fields
+            .iter()
+            .map(|(path, value)| SelectableField { path: (*path).into(), value: *value })
+            .collect();
         self
     }
 
@@ -328,6 +357,7 @@ impl Kind {
     pub fn validate(&self, object: &Object) -> Vec<FieldError> {
         let mut errors = metadata::validate(self, object);
         errors.extend((self.hooks.validate)(object));
+        errors.extend((self.hooks.validate_create)(object));
         errors
     }
 
@@ -336,6 +366,14 @@ impl Kind {
         let mut errors = metadata::validate_update(self, new, old);
         errors.extend((self.hooks.validate)(new));
         errors.extend((self.hooks.validate_update)(new, old));
+        errors
+    }
+
+    /// Everything that is wrong with `new` as a change of that part of `old`.
+    pub fn validate_part(&self, part: &SubresourceUpdate, new: &Object, old: &Object) -> Vec<FieldError> {
+        let mut errors = metadata::validate_update(self, new, old);
+        errors.extend((self.hooks.validate)(new));
+        errors.extend((part.validate)(new, old));
         errors
     }
 
@@ -351,7 +389,11 @@ impl Kind {
         match path {
             "metadata.name" => Some(object.name().to_owned()),
             "metadata.namespace" if self.namespaced => Some(object.namespace().to_owned()),
-            _ => self.selectable_fields.iter().find(|field| field.path == path).map(|field| (field.value)(object)),
+            _ => self
+                .selectable_fields
+                .iter()
+                .find(|field| field.path == path)
+                .map(|field| (field.value)(object)),
         }
     }
 
@@ -447,6 +489,7 @@ impl Subresource {
             kind: kind.into(),
             verbs: Verbs::of(verbs),
             scale: None,
+            update: None,
         }
     }
 }
@@ -472,13 +515,22 @@ impl Column {
     }
 
     /// A column of text.
-    pub fn text(name: &'static str, description: &'static str, cell: fn(&Object) -> String) -> Column {
+    pub fn text(
+        name: &'static str,
+        description: &'static str,
+        cell: impl Fn(&Object) -> String + Send + Sync + 'static,
+    ) -> Column {
         Column::new(name, "string", description, move |object, _| Value::String(cell(object)))
     }
 
     /// A column of whole numbers.
     pub fn integer(name: &'static str, description: &'static str, cell: fn(&Object) -> i64) -> Column {
         Column::new(name, "integer", description, move |object, _| Value::from(cell(object)))
+    }
+
+    /// A column of whole numbers that upstream declares to be text.
+    pub fn count(name: &'static str, description: &'static str, cell: fn(&Object) -> i64) -> Column {
+        Column { kind: "string", ..Column::integer(name, description, cell) }
     }
 
     /// Only in wide output.
@@ -495,6 +547,13 @@ impl Column {
                 object.name().to_owned()
             })
         }
+    }
+
+    /// The time of creation: what is shown of a kind of which nothing more telling is known.
+    pub fn created_at() -> Column {
+        Column::new("Created At", "date", "When the object was created.", |object, _| {
+            Value::String(object.str_at(&["metadata", "creationTimestamp"]).to_owned())
+        })
     }
 
     /// The time since creation.
@@ -521,6 +580,7 @@ impl Default for Hooks {
             prepare_update: |_, _| (),
             prepare_status: |_, _| (),
             validate: |_| Vec::new(),
+            validate_create: |_| Vec::new(),
             validate_update: |_, _| Vec::new(),
             validate_status: |_, _| Vec::new(),
             warnings: |_| Vec::new(),

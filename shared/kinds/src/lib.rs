@@ -14,16 +14,77 @@ pub mod metadata;
 pub mod scale;
 
 pub mod age;
-mod selector_text;
+mod cell;
+mod field;
+mod fill;
+mod resource;
+
+pub mod event;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+
+mod workload;
+
+mod daemon_set;
+mod deployment;
+mod job;
+mod replica_set;
+mod stateful_set;
+
+mod autoscaler;
+mod config_map;
+mod endpoints;
+mod secret;
+pub mod service;
+mod volume;
 
 mod plain;
 
+#[cfg(test)]
+mod testing;
+
 pub use descriptor::{
-    CellContext, Column, Hooks, Kind, NameRule, SelectableField, Storage, Subresource, Verb, Verbs,
+    CellContext, Column, Hooks, Kind, NameRule, SelectableField, Storage, Subresource, SubresourceUpdate,
+    Verb, Verbs,
 };
 pub use table::Table;
 
-/// The built-in rows, a group version after the other.
+/// The built-in rows, a group version after the other, in the order in which discovery lists them.
 fn builtin_rows() -> Vec<Kind> {
-    plain::rows()
+    let core = [
+        plain::binding(),
+        config_map::kind(),
+        endpoints::endpoints(),
+        event::core(),
+        plain::limit_range(),
+        namespace::kind(),
+        node::kind(),
+        volume::claim(),
+        volume::volume(),
+        pod::kind(),
+        plain::pod_template(),
+        replica_set::replication_controller(),
+        plain::resource_quota(),
+        secret::kind(),
+        plain::service_account(),
+        service::kind(),
+    ];
+    let apps = [
+        plain::controller_revision(),
+        daemon_set::kind(),
+        deployment::kind(),
+        replica_set::replica_set(),
+        stateful_set::kind(),
+    ];
+    let mut rows: Vec<Kind> = core.into_iter().chain(apps).collect();
+    rows.push(event::modern());
+    rows.extend(autoscaler::kinds());
+    rows.extend([job::cron_job(), job::job()]);
+    rows.extend(plain::networking());
+    rows.push(plain::pod_disruption_budget());
+    rows.extend(plain::rbac());
+    rows.extend([plain::storage_class(), plain::priority_class(), lease::kind(), endpoints::slice()]);
+    rows
 }

@@ -3,7 +3,7 @@
 use model::{FieldError, Object};
 use serde_json::{Map, Value, json};
 
-use crate::selector_text::selector_text;
+use crate::cell::selector_text;
 
 /// Where a kind keeps what a Scale shows.
 #[derive(Clone, Debug)]
