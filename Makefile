@@ -8,7 +8,7 @@ SAMPAN := $(TARGET_DIR)/release/sampan
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 SUDO := $(shell test "$$(id -u)" = 0 || echo 'sudo env "PATH=$$PATH"')
 
-.PHONY: help setup build up down clean status images fmt lint deny test unit e2e bench
+.PHONY: help setup build up down clean status schemas images fmt lint deny test unit e2e bench
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ clean: ## Stop it and remove its data
 
 status: ## Show which parts of it run
 	$(SUDO) $(SAMPAN) status --data-dir $(SAMPAN_DATA_DIR)
+
+schemas: ## Derive the API's types from their pinned packages and compare with the committed file
+	$(CARGO) run --quiet --locked -p xtask -- schemas --check
 
 images: setup ## Make the test images (redis, busybox) from Debian's packages, without a registry
 	hack/images .tools/images

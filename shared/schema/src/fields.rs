@@ -282,6 +282,8 @@ fn qualified(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn checked(group: &str, version: &str, kind: &str, mut value: Value) -> (Value, Report) {
@@ -445,8 +447,44 @@ mod tests {
         let (value, _) =
             checked("discovery.k8s.io", "v1", "EndpointSlice", json!({"endpoints": [], "ports": []}));
         assert_eq!(value, json!({"endpoints": []}));
+        let (value, _) =
+            checked("", "v1", "Pod", json!({"metadata": {"managedFields": [], "finalizers": []}}));
+        assert_eq!(value, json!({"metadata": {"managedFields": []}}));
         let revision = json!({"data": {"spec": {"x": null, "y": []}}, "revision": 1});
         let (value, _) = checked("apps", "v1", "ControllerRevision", revision.clone());
         assert_eq!(value, revision);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_checked_once_has_its_form(value in podlike()) {
+            let (once, first) = checked("", "v1", "Pod", value);
+            let (twice, second) = checked("", "v1", "Pod", once.clone());
+            prop_assert_eq!(once, twice);
+            prop_assert_eq!(second, Report { unknown: Vec::new(), wrong: first.wrong });
+        }
+    }
+
+    /// Some JSON out of names that a pod has, and values that fit some of them.
+    fn podlike() -> impl Strategy<Value = Value> {
+        let leaf = prop::sample::select(vec![
+            json!(null),
+            json!(7),
+            json!(1.5),
+            json!(true),
+            json!("100Mi"),
+            json!("2024-05-06T07:08:09+02:00"),
+            json!("x"),
+        ]);
+        let names =
+            ["metadata", "spec", "containers", "name", "resources", "limits", "creationTimestamp", "x"];
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            let name = prop::sample::select(names.to_vec()).prop_map(str::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name, inner, 0..5)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
     }
 }

@@ -9,6 +9,8 @@ use crate::names::{Interner, Name};
 use crate::types::{Choice, Field, Raw, Scalar, Schemas, Span, Struct, Target, Type, TypeId, Wire};
 
 const PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+/// The one optional list that is not the same empty as absent: empty, it asks the server to forget who set what.
+const EMPTY_SAYS_SOMETHING: &str = "managedFields";
 const REFERENCE: &str = "#/definitions/";
 
 /// A line of the file.
@@ -127,7 +129,7 @@ impl Loader {
             .map(|(field, property)| Field {
                 name: self.names.intern(field),
                 ty: self.field_type(property),
-                required: schema.required.contains(field),
+                required: schema.required.contains(field) || field == EMPTY_SAYS_SOMETHING,
                 merges: property.strategy.split(',').any(|one| one == "merge"),
                 merge_key: property.merge_key.as_deref().map(|key| self.names.intern(key)),
             })

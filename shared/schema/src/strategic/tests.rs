@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -207,4 +208,64 @@ fn malformed_patches_are_refused_with_the_code_that_upstream_gives() {
     }
     let status = patched("", "Pod", json!({}), json!([])).unwrap_err();
     assert_eq!((status.code(), status.message.as_str()), (400, "invalid JSON document"));
+}
+
+/// Some JSON out of names that mean something to a pod and to a patch.
+fn fragments() -> impl Strategy<Value = Value> {
+    let names = [
+        "spec",
+        "containers",
+        "name",
+        "env",
+        "tolerations",
+        "securityContext",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "$deleteFromPrimitiveList/args",
+        "args",
+        "metadata",
+        "finalizers",
+        "$setElementOrder/finalizers",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        Just(json!(1)),
+        prop::sample::select(vec!["a", "b", "delete", "replace", "merge"]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        let name = prop::sample::select(names.to_vec()).prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+fn has_directive(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| name.starts_with('$') || has_directive(value))
+        }
+        Value::Array(items) => items.iter().any(has_directive),
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_patch_is_applied_or_refused(original in fragments(), patch in fragments()) {
+        drop(patched("", "Pod", original, patch));
+    }
+
+    #[test]
+    fn a_patch_without_directives_does_nothing_the_second_time(original in fragments(), patch in fragments()) {
+        prop_assume!(!has_directive(&patch));
+        if let Ok(once) = patched("", "Pod", original, patch.clone())
+            && let Ok(twice) = patched("", "Pod", once.clone(), patch)
+        {
+            prop_assert_eq!(once, twice);
+        }
+    }
 }
