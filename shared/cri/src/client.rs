@@ -108,6 +108,13 @@ impl Client {
         response.status.ok_or_else(|| CriError::NotFound(format!("no status of sandbox {id}")))
     }
 
+    /// What the runtime says of a sandbox besides its status: with containerd JSON under the key `info`.
+    pub async fn sandbox_info(&self, id: &str) -> Result<HashMap<String, String>, CriError> {
+        let mut client = self.runtime.clone();
+        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
+        Ok(call("PodSandboxStatus", LOOK, client.pod_sandbox_status(request)).await?.info)
+    }
+
     /// Every sandbox that has these labels.
     pub async fn list_sandboxes(&self, labels: Labels) -> Result<Vec<PodSandbox>, CriError> {
         let mut client = self.runtime.clone();

@@ -83,8 +83,8 @@ impl Sender {
     }
 
     /// Resolves when the peer gave the stream up or the connection has ended.
-    pub async fn gone(&self) {
-        self.reset.cancelled().await;
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.reset.clone().cancelled_owned()
     }
 
     pub(crate) fn reset(&mut self, status: u32) {
