@@ -39,7 +39,6 @@ pub fn kinds() -> Vec<Kind> {
 }
 
 fn default(object: &mut Object) {
-    fill::drop_nulls(object);
     let modern = object.str_at(&["apiVersion"]) != "autoscaling/v1";
     let Some(spec) = fill::spec(object) else { return };
     fill::value(spec, "minReplicas", 1);

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use model::{FieldError, Object, names};
 
 use crate::field::{Errors, Field};
-use crate::{Column, Kind, cell, fill};
+use crate::{Column, Kind, cell};
 
 /// What the values of a ConfigMap or Secret may have together: they are held in memory on every node that
 /// uses them.
@@ -23,7 +23,6 @@ pub fn kind() -> Kind {
             Column::age(),
         ])
         .with_hooks(|hooks| {
-            hooks.default = fill::drop_nulls;
             hooks.validate = validate;
             hooks.validate_update = |new, old| frozen(new, old, &["data", "binaryData"]);
         })

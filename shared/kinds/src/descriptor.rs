@@ -179,7 +179,8 @@ pub struct SelectableField {
 /// A kind's behaviour. Every hook is pure and has an empty default.
 #[derive(Clone, Copy, Debug)]
 pub struct Hooks {
-    /// Fills in what the client left out. Runs after decoding, on create, update and patch; idempotent.
+    /// Fills in what the client left out. Runs after decoding, on create, update and patch; idempotent. The object
+    /// has the form of its type: no nulls, no empty optional lists and maps.
     pub default: fn(&mut Object),
     /// Clears what a client may not set on create (status) and sets what only the server knows.
     pub prepare_create: fn(&mut Object),

@@ -28,7 +28,6 @@ pub fn endpoints() -> Kind {
         ])
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 for subset in fill::objects(object, "subsets") {
                     fill::objects(subset, "ports").for_each(|port| fill::text(port, "protocol", "TCP"));
                 }
@@ -51,7 +50,6 @@ pub fn slice() -> Kind {
         ])
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 for port in fill::objects(object, "ports") {
                     fill::value(port, "name", "");
                     fill::text(port, "protocol", "TCP");

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cell::or;
 use crate::descriptor::FieldFn;
 use crate::field::{Errors, Field};
-use crate::{Column, Kind, SelectableField, Storage, age, fill};
+use crate::{Column, Kind, SelectableField, Storage, age};
 
 /// Each field's name in v1, and in events.k8s.io/v1.
 const RENAMED: [(&str, &str); 7] = [
@@ -34,7 +34,6 @@ const REASON_MAX: usize = 128;
 pub fn core() -> Kind {
     let kind = Kind::namespaced("", CORE, "Event", "events").short(&["ev"]).with_fields(&FIELDS).with_hooks(
         |hooks| {
-            hooks.default = fill::drop_nulls;
             hooks.validate = validate_core;
         },
     );
@@ -45,7 +44,6 @@ pub fn core() -> Kind {
 pub fn modern() -> Kind {
     let kind =
         Kind::namespaced("events.k8s.io", "v1", "Event", "events").short(&["ev"]).with_hooks(|hooks| {
-            hooks.default = fill::drop_nulls;
             hooks.validate = validate_modern;
             hooks.to_storage = to_core;
             hooks.from_storage = Some(to_modern);

@@ -1,5 +1,5 @@
-//! Filling in what a client left out. An explicit null, an empty text and, where upstream's types cannot tell
-//! it from an absent one, a zero count as left out.
+//! Filling in what a client left out. An empty text and, where upstream's types cannot tell it from an absent
+//! one, a zero count as left out; nulls are gone before.
 
 use model::Object;
 use serde_json::{Map, Value};
@@ -53,24 +53,6 @@ pub fn number(fields: &mut Fields, name: &str, default: i64) {
 pub fn missing(fields: &mut Fields, from: &Fields) {
     for (name, value) in from {
         fields.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-}
-
-/// Removes every null in an object: a field that was set to null was not set.
-pub fn drop_nulls(object: &mut Object) {
-    drop_nulls_in(&mut object.0);
-}
-
-fn drop_nulls_in(fields: &mut Fields) {
-    fields.retain(|_, value| !value.is_null());
-    fields.values_mut().for_each(drop_nulls_below);
-}
-
-fn drop_nulls_below(value: &mut Value) {
-    match value {
-        Value::Object(fields) => drop_nulls_in(fields),
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls_below),
-        _ => (),
     }
 }
 

@@ -110,7 +110,6 @@ fn duration(object: &Object, now: jiff::Timestamp) -> String {
 }
 
 fn default_job(object: &mut Object) {
-    fill::drop_nulls(object);
     let Some(spec) = fill::object(object, "spec") else { return };
     template::default_in(spec);
     if !spec.contains_key("completions") && !spec.contains_key("parallelism") {
@@ -212,7 +211,6 @@ fn validate_job_update(new: &Object, old: &Object) -> Errors {
 }
 
 fn default_cron_job(object: &mut Object) {
-    fill::drop_nulls(object);
     let Some(spec) = fill::object(object, "spec") else { return };
     fill::text(spec, "concurrencyPolicy", "Allow");
     fill::value(spec, "suspend", false);

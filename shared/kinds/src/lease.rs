@@ -3,7 +3,7 @@
 use model::Object;
 
 use crate::field::{Errors, Field};
-use crate::{Column, Kind, fill};
+use crate::{Column, Kind};
 
 /// The row.
 pub fn kind() -> Kind {
@@ -15,7 +15,6 @@ pub fn kind() -> Kind {
             Column::age(),
         ])
         .with_hooks(|hooks| {
-            hooks.default = fill::drop_nulls;
             hooks.validate = validate;
         });
     Kind { unconditional_update: false, ..kind }

@@ -45,7 +45,6 @@ fn phase(object: &Object) -> String {
 }
 
 fn default(object: &mut Object) {
-    fill::drop_nulls(object);
     label_with_name(object);
     if let Some(status) = fill::object_or_new(object, "status") {
         fill::text(status, "phase", "Active");

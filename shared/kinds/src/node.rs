@@ -48,7 +48,6 @@ pub fn is_ready(node: &Object) -> bool {
 }
 
 fn default(object: &mut Object) {
-    fill::drop_nulls(object);
     let Some(status) = fill::object(object, "status") else { return };
     fill::resources(status, "capacity");
     fill::resources(status, "allocatable");

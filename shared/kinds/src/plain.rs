@@ -29,7 +29,6 @@ pub fn pod_template() -> Kind {
         .with_columns(columns)
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 crate::pod::template::default_in(&mut object.0);
             };
         })
@@ -60,7 +59,6 @@ pub fn limit_range() -> Kind {
 
 /// A container's default limit is the maximum, its default request the default limit, else the minimum.
 fn default_limit_range(object: &mut Object) {
-    fill::drop_nulls(object);
     let Some(spec) = fill::object(object, "spec") else { return };
     for item in fill::objects(spec, "limits") {
         ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]
@@ -94,7 +92,6 @@ pub fn resource_quota() -> Kind {
         ])
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 if let Some(spec) = fill::object(object, "spec") {
                     fill::resources(spec, "hard");
                 }
@@ -178,7 +175,6 @@ pub fn rbac() -> Vec<Kind> {
 }
 
 fn default_role_binding(object: &mut Object) {
-    fill::drop_nulls(object);
     const GROUP: &str = "rbac.authorization.k8s.io";
     if let Some(role) = fill::object(object, "roleRef") {
         fill::text(role, "apiGroup", GROUP);
@@ -237,7 +233,6 @@ pub fn storage_class() -> Kind {
         .short(&["sc"])
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 fill::text(object, "reclaimPolicy", "Delete");
                 fill::text(object, "volumeBindingMode", "Immediate");
             };
@@ -271,7 +266,6 @@ pub fn priority_class() -> Kind {
         ])
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 fill::text(object, "preemptionPolicy", "PreemptLowerPriority");
             };
             hooks.validate_update = |new, old| {
@@ -312,7 +306,6 @@ pub fn networking() -> Vec<Kind> {
 }
 
 fn default_network_policy(object: &mut Object) {
-    fill::drop_nulls(object);
     let Some(spec) = fill::spec(object) else { return };
     for direction in ["ingress", "egress"] {
         for rule in fill::objects(spec, direction) {
@@ -354,7 +347,6 @@ fn ingress() -> Kind {
         ])
         .with_hooks(|hooks| {
             hooks.default = |object| {
-                fill::drop_nulls(object);
                 let Some(spec) = fill::object(object, "spec") else { return };
                 for rule in fill::objects(spec, "rules") {
                     let Some(http) = fill::object(rule, "http") else { continue };
@@ -397,7 +389,6 @@ pub fn pod_disruption_budget() -> Kind {
             Column::age(),
         ])
         .with_hooks(|hooks| {
-            hooks.default = fill::drop_nulls;
             hooks.prepare_create = |object| {
                 let status = json!({
                     "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0

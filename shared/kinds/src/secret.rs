@@ -29,7 +29,6 @@ pub fn kind() -> Kind {
 
 /// `stringData` is for writing only: its values go to `data`, over those that are there.
 fn default(object: &mut Object) {
-    fill::drop_nulls(object);
     fill::text(object, "type", OPAQUE);
     let Some(Value::Object(texts)) = object.remove("stringData") else { return };
     let Some(data) = fill::object_or_new(object, "data") else { return };

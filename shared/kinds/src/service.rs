@@ -107,7 +107,6 @@ pub fn load_balancer_addresses(object: &Object) -> String {
 }
 
 fn default(object: &mut Object) {
-    fill::drop_nulls(object);
     let Some(spec) = fill::spec(object) else { return };
     fill::text(spec, "sessionAffinity", "None");
     default_affinity(spec);

@@ -144,7 +144,6 @@ fn access_modes(object: &Object, part: &str) -> String {
 }
 
 fn default_volume(object: &mut Object) {
-    fill::drop_nulls(object);
     if let Some(spec) = fill::object(object, "spec") {
         fill::text(spec, "persistentVolumeReclaimPolicy", "Retain");
         fill::value(spec, "volumeMode", "Filesystem");
@@ -163,7 +162,6 @@ fn default_volume(object: &mut Object) {
 }
 
 fn default_claim(object: &mut Object) {
-    fill::drop_nulls(object);
     if let Some(spec) = fill::object(object, "spec") {
         default_claim_spec(spec);
     }

@@ -10,7 +10,6 @@ use crate::pod::template;
 
 /// The spec with its template's defaults.
 pub fn default_spec(object: &mut Object) -> Option<&mut Fields> {
-    fill::drop_nulls(object);
     let spec = fill::object(object, "spec")?;
     template::default_in(spec);
     Some(spec)

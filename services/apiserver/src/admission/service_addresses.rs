@@ -36,11 +36,7 @@ pub fn mutate(request: &Request<'_>, service: &mut Object, beside: &mut Vec<Op>)
     if request.operation == Operation::Delete || !request.is_about_whole("", "services") {
         return Ok(());
     }
-    let old = request.old;
-    if let Some(old) = old {
-        carry_over(service, old);
-    }
-    let held = old.map(holdings).unwrap_or_default();
+    let held = request.old.map(holdings).unwrap_or_default();
     assign_address(request, service, &held)?;
     assign_ports(request, service, &held)?;
     let wanted = holdings(service);
@@ -77,33 +73,6 @@ fn needs_ports(service: &Object) -> bool {
         "LoadBalancer" => wanted,
         _ => false,
     }
-}
-
-/// An update that does not name the address or the ports keeps them.
-fn carry_over(service: &mut Object, old: &Object) {
-    let both_have_addresses = type_of(service) != "ExternalName" && type_of(old) != "ExternalName";
-    if both_have_addresses && service.str_at(&["spec", "clusterIP"]).is_empty() {
-        for field in ["clusterIP", "clusterIPs"] {
-            if let Some(value) = old.at(&["spec", field]) {
-                service.set(&["spec", field], value.clone());
-            }
-        }
-    }
-    if !(needs_ports(service) && needs_ports(old)) {
-        return;
-    }
-    let known = ports(old);
-    for port in ports_mut(service) {
-        let same = known.iter().find(|one| same_port(one, port));
-        if let (None | Some(0), Some(node_port)) = (node_port(port), same.and_then(node_port)) {
-            port["nodePort"] = json!(node_port);
-        }
-    }
-}
-
-fn same_port(a: &Value, b: &Value) -> bool {
-    let protocol = |port: &Value| port.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
-    a.get("port") == b.get("port") && protocol(a) == protocol(b)
 }
 
 fn assign_address(request: &Request<'_>, service: &mut Object, held: &[Holding]) -> Result<(), Status> {

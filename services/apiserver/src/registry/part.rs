@@ -1,9 +1,8 @@
 //! Parts of an object that have a path of their own: how each is seen, and how a changed view is put back.
 
 use kinds::scale::Scale;
-use kinds::{Kind, Verb};
+use kinds::{Kind, SubresourceUpdate, Verb};
 use model::{FieldError, Object, Reason, Status};
-use serde_json::Value;
 
 use crate::verbs::Target;
 
@@ -16,10 +15,8 @@ pub enum Part {
     Status,
     /// `scale`: the number of replicas, seen as a Scale.
     Scale(Scale),
-    /// `finalize` of a namespace: `spec.finalizers`.
-    Finalize,
-    /// `ephemeralcontainers` of a pod: `spec.ephemeralContainers`.
-    EphemeralContainers,
+    /// A part with rules of its own, as `finalize` of a namespace or `resize` of a pod.
+    Own(SubresourceUpdate),
 }
 
 // === impl Part ===
@@ -38,11 +35,10 @@ impl Part {
         if !row.verbs.contains(verb) {
             return Err(Status::method_not_allowed(&kind.group, &kind.plural, verb.as_str()));
         }
-        match (row.name.as_ref(), &row.scale) {
-            (_, Some(scale)) => Ok(Part::Scale(scale.clone())),
-            ("status", _) => Ok(Part::Status),
-            ("finalize", _) => Ok(Part::Finalize),
-            ("ephemeralcontainers", _) => Ok(Part::EphemeralContainers),
+        match (row.name.as_ref(), &row.scale, row.update) {
+            (_, Some(scale), _) => Ok(Part::Scale(scale.clone())),
+            (_, _, Some(update)) => Ok(Part::Own(update)),
+            ("status", ..) => Ok(Part::Status),
             _ => Err(no_such_part()),
         }
     }
@@ -71,21 +67,13 @@ impl Part {
     /// `old` with the changed view put back.
     pub fn put(&self, kind: &Kind, view: Object, old: &Object) -> Result<Object, Status> {
         match self {
-            Part::Whole | Part::Status => Ok(view),
+            Part::Whole | Part::Status | Part::Own(_) => Ok(view),
             Part::Scale(scale) => {
                 let mut new = old.clone();
                 scale
                     .write(&mut new, &view)
                     .map_err(|wrong| Status::invalid("autoscaling", "Scale", old.name(), &wrong))?;
                 Ok(new)
-            }
-            Part::Finalize => Ok(with_field(old, &view, &["spec", "finalizers"])),
-            Part::EphemeralContainers => {
-                let errors = kept_ephemeral_containers(&view, old);
-                if !errors.is_empty() {
-                    return Err(Status::invalid(&kind.group, &kind.kind, old.name(), &errors));
-                }
-                Ok(with_field(old, &view, &["spec", "ephemeralContainers"]))
             }
         }
     }
@@ -95,8 +83,7 @@ impl Part {
         match self {
             Part::Whole | Part::Scale(_) => (kind.hooks.prepare_update)(new, old),
             Part::Status => (kind.hooks.prepare_status)(new, old),
-            // Made of `old` and one field: there is nothing else to carry over.
-            Part::Finalize | Part::EphemeralContainers => (),
+            Part::Own(update) => (update.prepare)(new, old),
         }
     }
 
@@ -105,7 +92,7 @@ impl Part {
         match self {
             Part::Whole | Part::Scale(_) => kind.validate_update(new, old),
             Part::Status => kind.validate_status(new, old),
-            Part::Finalize | Part::EphemeralContainers => kind.validate(new),
+            Part::Own(update) => kind.validate_part(update, new, old),
         }
     }
 }
@@ -113,38 +100,4 @@ impl Part {
 /// 404 for a path that does not exist.
 pub fn no_such_part() -> Status {
     Status::new(Reason::NotFound, "the server could not find the requested resource")
-}
-
-fn with_field(old: &Object, view: &Object, path: &[&str]) -> Object {
-    let mut new = old.clone();
-    match view.at(path) {
-        Some(value) => new.set(path, value.clone()),
-        None => drop(new.take(path)),
-    }
-    new
-}
-
-/// Ephemeral containers can be added; those that are there stay as they are.
-fn kept_ephemeral_containers(new: &Object, old: &Object) -> Vec<FieldError> {
-    const PATH: &str = "spec.ephemeralContainers";
-    let containers = |object: &Object| -> Vec<Value> {
-        let list = object.at(&["spec", "ephemeralContainers"]).and_then(Value::as_array);
-        list.cloned().unwrap_or_default()
-    };
-    let added = containers(new);
-    let name = |container: &Value| container.get("name").cloned().unwrap_or_default();
-    let broken = containers(old).into_iter().filter_map(|kept| {
-        match added.iter().find(|one| name(one) == name(&kept)) {
-            None => {
-                let why = format!("existing ephemeral containers {} may not be removed\n", name(&kept));
-                Some(FieldError::forbidden(PATH, why))
-            }
-            Some(one) if *one != kept => {
-                let why = format!("existing ephemeral containers {} may not be changed\n", name(&kept));
-                Some(FieldError::forbidden(PATH, why))
-            }
-            Some(_) => None,
-        }
-    });
-    broken.collect()
 }

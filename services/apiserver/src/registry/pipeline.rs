@@ -88,10 +88,11 @@ fn judge_creation(
     let mut object = sent.clone();
     let mut beside = Vec::new();
     let request = admission::Request::new(Operation::Create, registry, context, target, None);
+    // First of all: a kind may need its uid, as a Job that selects its pods by it.
+    metadata::on_create(kind, &mut object, uid, context.now);
     (kind.hooks.default)(&mut object);
     (kind.hooks.prepare_create)(&mut object);
     admission::mutate(&request, &mut object, &mut beside)?;
-    metadata::on_create(kind, &mut object, uid, context.now);
     refuse_invalid(kind, &object, kind.validate(&object))?;
     admission::validate(&request, &object)?;
     Ok(Verdict::Put(registry.stored_form(kind, &object), beside))
@@ -228,7 +229,9 @@ pub async fn remove(
     match registry.change(&key, options.dry_run, judge).await? {
         Outcome::Put(bytes, revision) => Ok(Removed::Marked(answer(kind, &Part::Whole, bytes)?, revision)),
         Outcome::Kept(item) => Ok(Removed::Marked(answer(kind, &Part::Whole, item.value)?, Revision::ZERO)),
-        Outcome::Removed(item, revision) => Ok(Removed::Gone(answer(kind, &Part::Whole, item.value)?, revision)),
+        Outcome::Removed(item, revision) => {
+            Ok(Removed::Gone(answer(kind, &Part::Whole, item.value)?, revision))
+        }
         Outcome::Absent => Err(target.not_found()),
     }
 }

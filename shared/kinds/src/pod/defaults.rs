@@ -15,7 +15,6 @@ pub const NOT_A_SOURCE: &str = "name";
 
 /// The defaults of a pod; some hold of pods and not of templates.
 pub fn default(pod: &mut Object) {
-    fill::drop_nulls(pod);
     let Some(spec) = fill::object(pod, "spec") else { return };
     self::spec(spec);
     let host_network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or(false);
