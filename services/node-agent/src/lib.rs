@@ -1,8 +1,12 @@
 //! The agent of a node.
 
+pub mod decide;
+pub mod observe;
 pub mod pods;
+pub mod probes;
 pub mod settings;
 pub mod spec;
+pub mod streams;
 
 mod arguments;
 
