@@ -36,6 +36,9 @@ mod stateful_set;
 mod autoscaler;
 mod config_map;
 mod endpoints;
+mod networking;
+mod quota;
+mod rbac;
 mod secret;
 pub mod service;
 mod volume;
@@ -58,7 +61,7 @@ fn builtin_rows() -> Vec<Kind> {
         config_map::kind(),
         endpoints::endpoints(),
         event::core(),
-        plain::limit_range(),
+        quota::limit_range(),
         namespace::kind(),
         node::kind(),
         volume::claim(),
@@ -66,7 +69,7 @@ fn builtin_rows() -> Vec<Kind> {
         pod::kind(),
         plain::pod_template(),
         replica_set::replication_controller(),
-        plain::resource_quota(),
+        quota::resource_quota(),
         secret::kind(),
         plain::service_account(),
         service::kind(),
@@ -82,9 +85,9 @@ fn builtin_rows() -> Vec<Kind> {
     rows.push(event::modern());
     rows.extend(autoscaler::kinds());
     rows.extend([job::cron_job(), job::job()]);
-    rows.extend(plain::networking());
+    rows.extend(networking::kinds());
     rows.push(plain::pod_disruption_budget());
-    rows.extend(plain::rbac());
+    rows.extend(rbac::kinds());
     rows.extend([plain::storage_class(), plain::priority_class(), lease::kind(), endpoints::slice()]);
     rows
 }

@@ -42,11 +42,6 @@ pub fn kind() -> Kind {
         })
 }
 
-/// Whether the node says that it is ready.
-pub fn is_ready(node: &Object) -> bool {
-    crate::metadata::is_true(node, "Ready")
-}
-
 fn default(object: &mut Object) {
     let Some(status) = fill::object(object, "status") else { return };
     fill::resources(status, "capacity");
@@ -226,7 +221,6 @@ mod tests {
             row(&kind(), &node),
             "a | Ready,SchedulingDisabled | edge,worker | 10m | v1.35.0 | 10.0.0.1 | <none> | Debian | 6.1 | <unknown>"
         );
-        assert!(is_ready(&node));
         let silent = object(json!({"metadata": {"name": "b"}}));
         assert!(row(&kind(), &silent).starts_with("b | Unknown | <none> | <unknown> | "));
         let down = object(json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}));

@@ -1,10 +1,11 @@
 //! Rows of kinds without behaviour, or with so little that it fits in a line.
 
-use model::{Object, Quantity};
+use model::Object;
 use serde_json::{Value, json};
 
 use crate::cell::{self, NONE, UNSET, or};
-use crate::{Column, Kind, NameRule, Storage, Verb, Verbs, fill};
+use crate::field::Field;
+use crate::{Column, Kind, Storage, Verb, Verbs, fill};
 
 /// `Binding`: posted to bind a pod, never kept.
 pub fn binding() -> Kind {
@@ -49,70 +50,6 @@ pub fn service_account() -> Kind {
         ])
 }
 
-/// `LimitRange`
-pub fn limit_range() -> Kind {
-    Kind::namespaced("", "v1", "LimitRange", "limitranges")
-        .short(&["limits"])
-        .with_columns(vec![Column::created_at()])
-        .with_hooks(|hooks| hooks.default = default_limit_range)
-}
-
-/// A container's default limit is the maximum, its default request the default limit, else the minimum.
-fn default_limit_range(object: &mut Object) {
-    let Some(spec) = fill::object(object, "spec") else { return };
-    for item in fill::objects(spec, "limits") {
-        ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]
-            .iter()
-            .for_each(|list| fill::resources(item, list));
-        if item.get("type").and_then(Value::as_str) != Some("Container") {
-            continue;
-        }
-        for (list, from) in [("default", "max"), ("defaultRequest", "default"), ("defaultRequest", "min")] {
-            let Some(from) = item.get(from).and_then(Value::as_object).cloned() else { continue };
-            if let Some(list) = fill::object_or_new(item, list) {
-                fill::missing(list, &from);
-            }
-        }
-    }
-}
-
-/// `ResourceQuota`
-pub fn resource_quota() -> Kind {
-    Kind::namespaced("", "v1", "ResourceQuota", "resourcequotas")
-        .short(&["quota"])
-        .with_status()
-        .with_columns(vec![
-            Column::text("Request", "What is used of what may be requested.", |object| {
-                quota_use(object, false)
-            }),
-            Column::text("Limit", "What is used of what limits may sum up to.", |object| {
-                quota_use(object, true)
-            }),
-            Column::age(),
-        ])
-        .with_hooks(|hooks| {
-            hooks.default = |object| {
-                if let Some(spec) = fill::object(object, "spec") {
-                    fill::resources(spec, "hard");
-                }
-            };
-            hooks.prepare_create = |object| object.set(&["status"], json!({}));
-        })
-}
-
-/// `cpu: 1/2, memory: 0/1Gi` of the limits or of everything else.
-fn quota_use(object: &Object, limits: bool) -> String {
-    let used = |name: &str| {
-        object.at(&["status", "used", name]).and_then(crate::field::quantity).unwrap_or(Quantity::ZERO)
-    };
-    let hard = object.at(&["status", "hard"]).and_then(Value::as_object).into_iter().flatten();
-    let parts: Vec<String> = hard
-        .filter(|(name, _)| name.starts_with("limits.") == limits)
-        .map(|(name, hard)| format!("{name}: {}/{}", used(name), hard.as_str().unwrap_or_default()))
-        .collect();
-    parts.join(", ")
-}
-
 /// `ControllerRevision`
 pub fn controller_revision() -> Kind {
     Kind::namespaced("apps", "v1", "ControllerRevision", "controllerrevisions")
@@ -126,16 +63,16 @@ pub fn controller_revision() -> Kind {
         .with_hooks(|hooks| {
             hooks.validate = |object| {
                 let mut errors = Vec::new();
-                let data = crate::field::Field::of(object, "data");
+                let data = Field::of(object, "data");
                 if !data.is_set() {
                     errors.push(data.required("data is mandatory"));
                 }
-                crate::field::Field::of(object, "revision").not_negative(&mut errors);
+                Field::of(object, "revision").not_negative(&mut errors);
                 errors
             };
             hooks.validate_update = |new, old| {
                 let mut errors = Vec::new();
-                let data = |object| crate::field::Field::of(object, "data");
+                let data = |object| Field::of(object, "data");
                 data(new).unchanged(&data(old), &mut errors);
                 errors
             };
@@ -147,69 +84,6 @@ fn controller_name(object: &Object) -> String {
     let text = |field: &str| owner[field].as_str().unwrap_or_default();
     let group = text("apiVersion").split_once('/').map(|(group, _)| format!(".{group}")).unwrap_or_default();
     format!("{}{group}/{}", text("kind").to_lowercase(), text("name"))
-}
-
-/// `Role` and `ClusterRole`, `RoleBinding` and `ClusterRoleBinding`
-pub fn rbac() -> Vec<Kind> {
-    const GROUP: &str = "rbac.authorization.k8s.io";
-    let role = |kind: Kind| kind.with_names(NameRule::PathSegment).with_columns(vec![Column::created_at()]);
-    let binding = |kind: Kind| {
-        kind.with_names(NameRule::PathSegment).with_columns(binding_columns()).with_hooks(|hooks| {
-            hooks.default = default_role_binding;
-            hooks.validate_update = |new, old| {
-                let mut errors = Vec::new();
-                let role = |object| crate::field::Field::of(object, "roleRef");
-                if role(new).value != role(old).value {
-                    errors.push(role(new).invalid("cannot change roleRef"));
-                }
-                errors
-            };
-        })
-    };
-    vec![
-        binding(Kind::cluster(GROUP, "v1", "ClusterRoleBinding", "clusterrolebindings")),
-        role(Kind::cluster(GROUP, "v1", "ClusterRole", "clusterroles")),
-        binding(Kind::namespaced(GROUP, "v1", "RoleBinding", "rolebindings")),
-        role(Kind::namespaced(GROUP, "v1", "Role", "roles")),
-    ]
-}
-
-fn default_role_binding(object: &mut Object) {
-    const GROUP: &str = "rbac.authorization.k8s.io";
-    if let Some(role) = fill::object(object, "roleRef") {
-        fill::text(role, "apiGroup", GROUP);
-    }
-    for subject in fill::objects(object, "subjects") {
-        if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
-            fill::text(subject, "apiGroup", GROUP);
-        }
-    }
-}
-
-fn binding_columns() -> Vec<Column> {
-    fn subjects(object: &Object, kind: &str) -> String {
-        let text = |subject: &Value, field: &str| subject[field].as_str().unwrap_or_default().to_owned();
-        let of_kind = cell::list(object, &["subjects"]).iter().filter(|subject| subject["kind"] == kind);
-        let names: Vec<String> = of_kind
-            .map(|subject| match text(subject, "namespace") {
-                namespace if kind == "ServiceAccount" => format!("{namespace}/{}", text(subject, "name")),
-                _ => text(subject, "name"),
-            })
-            .collect();
-        names.join(", ")
-    }
-    vec![
-        Column::text("Role", "The role that it grants.", |object| {
-            format!("{}/{}", object.str_at(&["roleRef", "kind"]), object.str_at(&["roleRef", "name"]))
-        }),
-        Column::age(),
-        Column::text("Users", "The users that it grants it to.", |object| subjects(object, "User")).wide(),
-        Column::text("Groups", "The groups that it grants it to.", |object| subjects(object, "Group")).wide(),
-        Column::text("ServiceAccounts", "The service accounts that it grants it to.", |object| {
-            subjects(object, "ServiceAccount")
-        })
-        .wide(),
-    ]
 }
 
 /// `StorageClass`
@@ -270,7 +144,7 @@ pub fn priority_class() -> Kind {
             };
             hooks.validate_update = |new, old| {
                 let mut errors = Vec::new();
-                let field = |object, name| crate::field::Field::of(object, name);
+                let field = |object, name| Field::of(object, name);
                 if field(new, "value").value != field(old, "value").value {
                     errors.push(model::FieldError::forbidden("value", "may not be changed in an update."));
                 }
@@ -278,91 +152,6 @@ pub fn priority_class() -> Kind {
                 errors
             };
         })
-}
-
-/// `IngressClass`, `Ingress` and `NetworkPolicy`
-pub fn networking() -> Vec<Kind> {
-    const GROUP: &str = "networking.k8s.io";
-    let class =
-        Kind::cluster(GROUP, "v1", "IngressClass", "ingressclasses").with_generation().with_columns(vec![
-            Column::text("Controller", "Who serves ingresses of this class.", |object| {
-                object.str_at(&["spec", "controller"]).to_owned()
-            }),
-            Column::text("Parameters", "An object with further parameters.", class_parameters),
-            Column::age(),
-        ]);
-    let policy = Kind::namespaced(GROUP, "v1", "NetworkPolicy", "networkpolicies")
-        .short(&["netpol"])
-        .with_generation()
-        .with_columns(vec![
-            Column::text("Pod-Selector", "The pods that it is about.", |object| {
-                let text = object.at(&["spec", "podSelector"]).map(cell::selector_text).unwrap_or_default();
-                or(&text, NONE).to_owned()
-            }),
-            Column::age(),
-        ])
-        .with_hooks(|hooks| hooks.default = default_network_policy);
-    vec![class, ingress(), policy]
-}
-
-fn default_network_policy(object: &mut Object) {
-    let Some(spec) = fill::spec(object) else { return };
-    for direction in ["ingress", "egress"] {
-        for rule in fill::objects(spec, direction) {
-            fill::objects(rule, "ports").for_each(|port| fill::text(port, "protocol", "TCP"));
-        }
-    }
-    if spec.get("policyTypes").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-        let egress = spec.get("egress").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
-        spec.insert(
-            "policyTypes".to_owned(),
-            if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) },
-        );
-    }
-}
-
-fn class_parameters(object: &Object) -> String {
-    let Some(parameters) = object.at(&["spec", "parameters"]) else { return NONE.to_owned() };
-    let text = |field: &str| parameters[field].as_str().unwrap_or_default();
-    let group = parameters["apiGroup"].as_str().map(|group| format!(".{group}")).unwrap_or_default();
-    format!("{}{group}/{}", text("kind"), text("name"))
-}
-
-fn ingress() -> Kind {
-    Kind::namespaced("networking.k8s.io", "v1", "Ingress", "ingresses")
-        .short(&["ing"])
-        .with_status()
-        .with_generation()
-        .with_columns(vec![
-            Column::text("Class", "The class of the controller that serves it.", |object| {
-                or(object.str_at(&["spec", "ingressClassName"]), NONE).to_owned()
-            }),
-            Column::text("Hosts", "The hosts that its rules are about.", ingress_hosts),
-            Column::text("Address", "Where it is served.", crate::service::load_balancer_addresses),
-            Column::text("Ports", "The ports that are open.", |object| {
-                let tls = !cell::list(object, &["spec", "tls"]).is_empty();
-                if tls { "80, 443" } else { "80" }.to_owned()
-            }),
-            Column::age(),
-        ])
-        .with_hooks(|hooks| {
-            hooks.default = |object| {
-                let Some(spec) = fill::object(object, "spec") else { return };
-                for rule in fill::objects(spec, "rules") {
-                    let Some(http) = fill::object(rule, "http") else { continue };
-                    fill::objects(http, "paths")
-                        .for_each(|path| fill::text(path, "pathType", "ImplementationSpecific"));
-                }
-            };
-            hooks.prepare_create = |object| object.set(&["status"], json!({"loadBalancer": {}}));
-        })
-}
-
-fn ingress_hosts(object: &Object) -> String {
-    let rules = cell::list(object, &["spec", "rules"]);
-    let hosts = rules.iter().filter_map(|rule| rule["host"].as_str()).filter(|host| !host.is_empty());
-    let hosts: Vec<String> = hosts.map(str::to_owned).collect();
-    cell::first_three(&hosts, "*")
 }
 
 /// `PodDisruptionBudget`
@@ -396,7 +185,7 @@ pub fn pod_disruption_budget() -> Kind {
                 object.set(&["status"], status);
             };
             hooks.validate = |object| {
-                let spec = crate::field::Field::of(object, "spec");
+                let spec = Field::of(object, "spec");
                 let mut errors = Vec::new();
                 if spec.at("minAvailable").is_set() && spec.at("maxUnavailable").is_set() {
                     errors.push(spec.invalid("minAvailable and maxUnavailable cannot be both set"));
@@ -411,4 +200,71 @@ pub fn pod_disruption_budget() -> Kind {
 /// The text at a path of the spec, or what stands for unset.
 pub fn spec_or_unset(object: &Object, field: &str) -> String {
     or(object.str_at(&["spec", field]), UNSET).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{defaulted, headings, object, row, said};
+
+    #[test]
+    fn a_default_class_says_so() {
+        let class = defaulted(
+            &storage_class(),
+            json!({"metadata": {"name": "s", "annotations": {
+            "storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x.io/y"}),
+        );
+        assert_eq!(
+            row(&storage_class(), &object(class)),
+            "s (default) | x.io/y | Delete | Immediate | false | <unknown>"
+        );
+    }
+
+    #[test]
+    fn a_priority_stays() {
+        let class = |value: i64| {
+            object(json!({"metadata": {"name": "p"}, "value": value, "preemptionPolicy": "Never"}))
+        };
+        assert_eq!(row(&priority_class(), &class(7)), "p | 7 | false | <unknown> | Never");
+        assert_eq!(
+            said((priority_class().hooks.validate_update)(&class(8), &class(7))),
+            "value: Forbidden: may not be changed in an update."
+        );
+    }
+
+    #[test]
+    fn a_revision_shows_whose_it_is() {
+        let revision = object(json!({"metadata": {"name": "r", "ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "controller": true}
+        ]}, "revision": 2}));
+        assert_eq!(row(&controller_revision(), &revision), "r | statefulset.apps/db | 2 | <unknown>");
+        assert_eq!(
+            said((controller_revision().hooks.validate)(&revision)),
+            "data: Required value: data is mandatory"
+        );
+    }
+
+    #[test]
+    fn a_budget_has_one_bound() {
+        let budget =
+            object(json!({"metadata": {"name": "b"}, "spec": {"minAvailable": "50%", "maxUnavailable": 1},
+            "status": {"disruptionsAllowed": 2}}));
+        assert_eq!(row(&pod_disruption_budget(), &budget), "b | 50% | 1 | 2 | <unknown>");
+        assert!(
+            said((pod_disruption_budget().hooks.validate)(&budget))
+                .ends_with("minAvailable and maxUnavailable cannot be both set")
+        );
+    }
+
+    #[test]
+    fn templates_and_accounts() {
+        let template = json!({"metadata": {"name": "t"}, "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+        let shown = defaulted(&pod_template(), template);
+        assert_eq!(shown["template"]["spec"]["restartPolicy"], "Always");
+        assert_eq!(headings(&pod_template()), "Name | Containers | Images | Pod Labels");
+        assert_eq!(row(&pod_template(), &object(shown)), "t | c | i | a=b");
+        let account = object(json!({"metadata": {"name": "default"}}));
+        assert_eq!(row(&service_account(), &account), "default | 0 | <unknown>");
+    }
 }

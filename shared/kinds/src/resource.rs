@@ -67,18 +67,12 @@ fn resource_name(name: &str, field: &Field<'_>, errors: &mut Errors) {
     let wrong = names::qualified_name(name);
     errors.extend(wrong.into_iter().map(|why| model::FieldError::invalid(&field.path, name, why)));
     if !name.contains('/') && !STANDARD.contains(&name) && !name.starts_with("hugepages-") {
-        errors.push(model::FieldError::invalid(
-            &field.path,
-            name,
-            "must be a standard resource for containers",
-        ));
-    }
-    if name.contains('/') && is_native(name) {
-        errors.push(model::FieldError::invalid(
-            &field.path,
-            name,
+        for why in [
             "must be a standard resource type or fully qualified",
-        ));
+            "must be a standard resource for containers",
+        ] {
+            errors.push(model::FieldError::invalid(&field.path, name, why));
+        }
     }
 }
 
@@ -122,7 +116,8 @@ mod tests {
             ),
             (
                 json!({"requests": {"gpu": "1"}}),
-                "r.requests[gpu]: Invalid value: \"gpu\": must be a standard resource for containers",
+                "r.requests[gpu]: Invalid value: \"gpu\": must be a standard resource type or fully qualified\n\
+                 r.requests[gpu]: Invalid value: \"gpu\": must be a standard resource for containers",
             ),
             (
                 json!({"requests": {"example.com/gpu": "1500m"}, "limits": {"example.com/gpu": "1500m"}}),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use model::Object;
 use serde_json::Value;
 
-use super::{is_terminal, node_name, phase, pod_ip};
+use super::{is_ready, is_terminal, node_name, phase, pod_ip};
 use crate::cell::{NONE, list, or};
 use crate::metadata::is_true;
 use crate::{Column, age};
@@ -140,8 +140,7 @@ impl Printed {
             }
         }
         if self.reason == "Completed" && running {
-            let ready = is_true(pod, "Ready");
-            if ready { "Running" } else { "NotReady" }.clone_into(&mut self.reason);
+            if is_ready(pod) { "Running" } else { "NotReady" }.clone_into(&mut self.reason);
         }
     }
 

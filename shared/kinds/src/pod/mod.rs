@@ -17,7 +17,6 @@ mod update;
 pub mod volumes;
 
 pub use resources::{QosClass, qos_class, requests};
-pub use update::{changed_fields, prepare_ephemeral_containers, prepare_resize};
 
 use model::Object;
 use serde_json::{Value, json};

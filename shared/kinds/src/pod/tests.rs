@@ -410,7 +410,7 @@ fn subresources_change_only_their_part() {
     let mut new = old.clone();
     new.set(&["spec", "nodeName"], "n");
     new.set(&["spec", "ephemeralContainers"], json!([{"name": "debug", "image": "i"}]));
-    prepare_ephemeral_containers(&mut new, &old);
+    (update::EPHEMERAL_CONTAINERS.prepare)(&mut new, &old);
     assert_eq!(new.str_at(&["spec", "nodeName"]), "");
     assert_eq!(crate::cell::count(&new, &["spec", "ephemeralContainers"]), 1);
     assert_eq!(said((update::EPHEMERAL_CONTAINERS.validate)(&new, &old)), "");
@@ -423,7 +423,7 @@ fn subresources_change_only_their_part() {
     let mut new = old.clone();
     new.set(&["spec", "nodeName"], "n");
     new.0["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "2".into();
-    prepare_resize(&mut new, &old);
+    (update::RESIZE.prepare)(&mut new, &old);
     assert_eq!(new.str_at(&["spec", "nodeName"]), "");
     assert_eq!(requests(&new)["cpu"].milli(), 2000);
     assert_eq!(said((update::RESIZE.validate)(&new, &old)), "");

@@ -87,7 +87,7 @@ fn with_free_fields(new: &Value, old: &Value, gated: bool) -> Value {
 }
 
 /// The paths at which two values differ, each with both values.
-pub fn changed_fields(path: &str, new: &Value, old: &Value) -> Vec<String> {
+fn changed_fields(path: &str, new: &Value, old: &Value) -> Vec<String> {
     match (new, old) {
         (Value::Object(new), Value::Object(old)) => {
             let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
@@ -196,7 +196,7 @@ fn stays_terminated(new: &Field<'_>, old: &Field<'_>, policy: &str, errors: &mut
 }
 
 /// `pods/ephemeralcontainers` changes those containers, with the defaults of any, and nothing else.
-pub fn prepare_ephemeral_containers(new: &mut Object, old: &Object) {
+fn prepare_ephemeral_containers(new: &mut Object, old: &Object) {
     let containers = new.take(&["spec", "ephemeralContainers"]);
     new.0.clone_from(&old.0);
     new.take(&["spec", "ephemeralContainers"]);
@@ -227,7 +227,7 @@ fn validate_ephemeral_containers(new: &Object, old: &Object) -> Errors {
 }
 
 /// `pods/resize` changes what containers ask for and how they are resized, and nothing else.
-pub fn prepare_resize(new: &mut Object, old: &Object) {
+fn prepare_resize(new: &mut Object, old: &Object) {
     let wanted = new.clone();
     new.0.clone_from(&old.0);
     for list in ["containers", "initContainers"] {
