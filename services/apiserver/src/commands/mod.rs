@@ -7,6 +7,7 @@
 //! of the log. Who asks is taken from the message: the bus lets only services publish here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::command::{Batch, ITEMS_MAX, PatchFormat, Replies, Reply, Resource, Write};
 use bus::{Bus, BusError, Incoming, command, subject};
@@ -14,8 +15,9 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kinds::Verb;
-use model::{Object, Status};
+use model::{Object, Reason, Status};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
@@ -71,12 +73,18 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
         return Replies { replies: batch.items.iter().map(|_| Err(Status::bad_request(&why))).collect() };
     }
     let context = Context { identity: identity(&batch.user), now };
+    let patience = u64::try_from(now.as_millisecond()).map_or(0, |now| batch.deadline_ms.saturating_sub(now));
+    let deadline = Instant::now() + Duration::from_millis(patience);
     let replies = stream::iter(batch.items)
         .map(|item| {
             let context = &context;
             async move {
                 let verb = verb_of(&item);
-                let reply = carry_out(registry, context, item).await;
+                // Whoever asked has given up and asks again, perhaps for something else.
+                let reply = match Instant::now() >= deadline {
+                    true => Err(Status::new(Reason::Timeout, "the deadline of the request has passed")),
+                    false => carry_out(registry, context, item).await,
+                };
                 metrics::count(verb, &reply);
                 reply
             }

@@ -125,7 +125,10 @@ impl Spec {
 /// A resource and the name of an object of it.
 type Reference<'a> = (&'static str, &'a str);
 
-fn either<'a>(config_map: Option<&'a Named>, secret: Option<&'a Named>) -> impl Iterator<Item = Reference<'a>> {
+fn either<'a>(
+    config_map: Option<&'a Named>,
+    secret: Option<&'a Named>,
+) -> impl Iterator<Item = Reference<'a>> {
     let config_map = config_map.map(|named| ("configmaps", named.name.as_str()));
     let secret = secret.map(|named| ("secrets", named.name.as_str()));
     config_map.into_iter().chain(secret)
@@ -147,7 +150,8 @@ impl Volume {
 impl Container {
     fn references(&self) -> impl Iterator<Item = Reference<'_>> {
         let values = self.env.iter().filter_map(|env| env.value_from.as_ref());
-        let values = values.flat_map(|from| either(from.config_map_key_ref.as_ref(), from.secret_key_ref.as_ref()));
+        let values =
+            values.flat_map(|from| either(from.config_map_key_ref.as_ref(), from.secret_key_ref.as_ref()));
         let all = self.env_from.iter();
         values.chain(all.flat_map(|from| either(from.config_map_ref.as_ref(), from.secret_ref.as_ref())))
     }

@@ -65,6 +65,10 @@ impl Gateway {
             for (node, session) in hub.sessions() {
                 self.tell(node, &session.broken()).await;
             }
+            // What is only buffered goes down with the process.
+            if let Err(error) = self.bus.client().flush().await {
+                debug!("the agents cannot be told to attach again: {error}");
+            }
         }
         Ok(())
     }

@@ -67,12 +67,16 @@ pub async fn handle(registry: &Registry, node: &str, report: Report, now: Timest
     });
     let pods: Vec<_> = pods.collect();
     let pods = stream::iter(pods).buffer_unordered(WRITES).filter_map(future::ready).collect::<Vec<_>>();
-    let events: Vec<_> = report.events.into_iter().map(async |json: Bytes| {
-        if let Err(status) = reporter.event(&json).await {
-            // An event is told once; nobody waits for it.
-            debug!(node, "event refused: {status}");
-        }
-    }).collect();
+    let events: Vec<_> = report
+        .events
+        .into_iter()
+        .map(async |json: Bytes| {
+            if let Err(status) = reporter.event(&json).await {
+                // An event is told once; nobody waits for it.
+                debug!(node, "event refused: {status}");
+            }
+        })
+        .collect();
     let events = stream::iter(events).buffer_unordered(WRITES).collect::<()>();
     let (mut pods, ()) = futures::join!(pods, events);
     pods.sort_by_key(|(index, _)| *index);

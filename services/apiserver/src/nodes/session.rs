@@ -217,8 +217,8 @@ mod tests {
         let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
         session.put(&pod("a", 5, &["x"]), None, &|key| Some(item(key.as_str(), 8)));
         let key = Key::object("", "secrets", "d", "x");
-        assert_eq!(session.put_referenced(&item(key.as_str(), 7)), None);
-        assert_eq!(session.remove_referenced(&key, Revision(6)), None);
+        assert!(session.put_referenced(&item(key.as_str(), 7)).is_none());
+        assert!(session.remove_referenced(&key, Revision(6)).is_none());
         assert!(session.put_referenced(&item(key.as_str(), 9)).is_some());
         assert!(session.remove_referenced(&key, Revision(10)).is_some());
         assert!(session.put_referenced(&item(key.as_str(), 11)).is_some());

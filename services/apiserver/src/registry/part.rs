@@ -65,7 +65,7 @@ impl Part {
     }
 
     /// `old` with the changed view put back.
-    pub fn put(&self, kind: &Kind, view: Object, old: &Object) -> Result<Object, Status> {
+    pub fn put(&self, view: Object, old: &Object) -> Result<Object, Status> {
         match self {
             Part::Whole | Part::Status | Part::Own(_) => Ok(view),
             Part::Scale(scale) => {

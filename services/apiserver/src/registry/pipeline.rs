@@ -164,7 +164,7 @@ fn judge_change(
     check_type(&mut view, &api_version, &name_of_kind)?;
     check_place(&mut view, target)?;
     check_preconditions(target, &view, present)?;
-    let mut new = part.put(kind, view, old)?;
+    let mut new = part.put(view, old)?;
     let mut beside = Vec::new();
     let request = admission::Request::new(Operation::Update, registry, context, target, Some(old));
     metadata::on_update(&mut new, old);

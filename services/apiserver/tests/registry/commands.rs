@@ -1,0 +1,144 @@
+use apiserver::commands::handle;
+use apiserver::verbs::ListOptions;
+use bus::command::{Batch, PatchFormat, Replies, Resource, Write};
+use bytes::Bytes;
+use futures::future::join_all;
+use model::Reason;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, config_map, now, pod, value};
+
+fn bytes(value: Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+fn config_maps() -> Resource {
+    Resource::new("", "v1", "configmaps")
+}
+
+fn create(object: Value) -> Write {
+    Write::Create { resource: config_maps(), namespace: "default".to_owned(), object: bytes(object) }
+}
+
+async fn write_before(cluster: &Cluster, patience_ms: i64, items: Vec<Write>) -> Replies {
+    let deadline_ms = u64::try_from(now().as_millisecond() + patience_ms).expect("a time after 1970");
+    let batch = Batch { user: "system:kube-scheduler".to_owned(), deadline_ms, items };
+    handle(&cluster.registry, batch, now()).await
+}
+
+async fn write(cluster: &Cluster, items: Vec<Write>) -> Replies {
+    write_before(cluster, 1_000, items).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_item_has_its_own_answer_in_its_place() {
+    let cluster = Cluster::start().await;
+    let replies = write(
+        &cluster,
+        vec![
+            create(config_map("a")),
+            create(config_map("b")),
+            create(config_map("a")),
+            create(json!({"metadata": {"name": "No!"}, "data": 7})),
+        ],
+    )
+    .await
+    .replies;
+    assert_eq!(replies.len(), 4);
+    let first = replies[0].as_ref().expect("created");
+    assert_eq!(value(&first.object)["metadata"]["name"], "a");
+    assert_eq!(value(&first.object)["metadata"]["resourceVersion"], first.revision.to_string());
+    assert!(replies[1].is_ok());
+    assert_eq!(replies[2].as_ref().expect_err("taken").reason, Reason::AlreadyExists);
+    assert!(replies[3].is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_verb_goes_by_command() {
+    let cluster = Cluster::start().await;
+    write(&cluster, vec![create(config_map("a"))]).await;
+    let (namespace, name) = ("default".to_owned(), "a".to_owned());
+    let mut changed = config_map("a");
+    changed["data"]["a"] = json!("c");
+    let update = Write::Update {
+        resource: config_maps(),
+        namespace: namespace.clone(),
+        name: name.clone(),
+        subresource: String::new(),
+        object: bytes(changed),
+    };
+    let patch = Write::Patch {
+        resource: config_maps(),
+        namespace: namespace.clone(),
+        name: name.clone(),
+        subresource: String::new(),
+        format: PatchFormat::Merge,
+        patch: bytes(json!({"data": {"x": "y"}})),
+    };
+    let delete = Write::Delete { resource: config_maps(), namespace, name, options: Bytes::new() };
+    for item in [update, patch] {
+        write(&cluster, vec![item]).await.replies.remove(0).expect("a change");
+    }
+    assert_eq!(cluster.get("configmaps/a").await["data"], json!({"a": "c", "x": "y"}));
+    let gone = write(&cluster, vec![delete]).await.replies.remove(0).expect("gone");
+    assert!(gone.revision > 0);
+    assert!(cluster.is_gone("configmaps/a").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_bindings_is_a_few_messages_of_the_log() {
+    const PODS: usize = 200;
+    let cluster = Cluster::start().await;
+    join_all((0..PODS).map(|index| cluster.create("pods", pod(&format!("p{index}"))))).await;
+    let before = cluster.registry.store().revision().sequence();
+    let bind = |index: usize| Write::Bind {
+        namespace: "default".to_owned(),
+        pod: format!("p{index}"),
+        uid: String::new(),
+        node: format!("n{}", index % 10),
+    };
+    let replies = write(&cluster, (0..PODS).map(bind).collect()).await.replies;
+    assert!(replies.iter().all(Result::is_ok));
+    let messages = cluster.registry.store().revision().sequence() - before;
+    assert!(messages <= 10, "{messages} messages");
+    let bound = cluster.try_list("pods", &ListOptions::default()).await.expect("a list");
+    assert!(bound.items.iter().all(|one| value(one)["spec"]["nodeName"].is_string()));
+    let again = write(&cluster, vec![bind(0)]).await.replies.remove(0).expect_err("bound");
+    assert_eq!(again.reason, Reason::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_binding_is_for_the_pod_that_was_seen() {
+    let cluster = Cluster::start().await;
+    cluster.create("pods", pod("a")).await;
+    let bind = Write::Bind {
+        namespace: "default".to_owned(),
+        pod: "a".to_owned(),
+        uid: "another".to_owned(),
+        node: "n".to_owned(),
+    };
+    assert!(write(&cluster, vec![bind]).await.replies.remove(0).is_err());
+    assert_eq!(cluster.get("pods/a").await["spec"]["nodeName"], json!(null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_there_is_not_is_not_found() {
+    let cluster = Cluster::start().await;
+    let item = Write::Create {
+        resource: Resource::new("x.io", "v1", "things"),
+        namespace: "default".to_owned(),
+        object: bytes(json!({})),
+    };
+    assert_eq!(
+        write(&cluster, vec![item]).await.replies.remove(0).expect_err("unknown").reason,
+        Reason::NotFound
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_done_once_nobody_waits_for_it() {
+    let cluster = Cluster::start().await;
+    let late = write_before(&cluster, -1, vec![create(config_map("a"))]).await.replies.remove(0);
+    assert_eq!(late.expect_err("too late").reason, Reason::Timeout);
+    assert!(cluster.is_gone("configmaps/a").await);
+}

@@ -1,0 +1,16 @@
+//! The registry as its callers see it: each verb's rules, two API servers on one log, commands and node reports.
+//!
+//! The log is the one in memory and time is paused, so nothing here waits for a clock.
+
+mod cluster;
+
+mod admission;
+mod commands;
+mod create;
+mod delete;
+mod events;
+mod list;
+mod nodes;
+mod patch;
+mod update;
+mod watch;
