@@ -3,7 +3,7 @@
 //! ```text
 //!   kubernetes-validate (PyPI) ── definitions.rs: undo its edits ──┐
 //!                                                                   ├─ wire.rs: join ─> output.rs: one line a type
-//!   k8s-pb (crates.io) ────────── prost.rs: read the tags ──────────┘
+//!   k8s-pb (a crate) ──────────── prost.rs: read the tags ──────────┘
 //! ```
 //! Both inputs are pinned by version and checksum, so a run gives the same types everywhere.
 
