@@ -12,6 +12,8 @@ fn main() {
         .arg(&out)
         .arg("pause/pause.c")
         .status()
-        .unwrap_or_else(|error| panic!("{compiler}: {error}: a C compiler links Rust programs and makes pause"));
+        .unwrap_or_else(|error| {
+            panic!("{compiler}: {error}: a C compiler links Rust programs and makes pause")
+        });
     assert!(status.success(), "{compiler} could not build pause/pause.c");
 }

@@ -1,11 +1,244 @@
-//! The service as a whole.
+//! The service as a whole: what is started, in which order.
+//!
+//! ```text
+//!  CA, certificate, listener ──> HTTPS answers from here on (503 for objects)
+//!          bus ──> store, read up to the log's end ──> registry ──> HTTPS serves objects
+//!                                                         └──> first objects, commands, nodes
+//! ```
+//! Nothing here waits for the bus by ending: a server without a bus says so and goes on when it is back.
 
-use tokio_util::sync::CancellationToken;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::Config;
+use anyhow::{Context, Result};
+use bus::Bus;
+use jiff::Timestamp;
+use kinds::Table;
+use model::Status;
+use runtime::{Condition, Readiness, Shutdown};
+use rustls::ServerConfig;
+use schema::Schemas;
+use store::jetstream::{JetStream, JetStreamOptions};
+use store::{Health, Store};
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
+
+use crate::http::ca::Ca;
+use crate::http::state::State;
+use crate::http::{accept, kubeconfig, tls};
+use crate::nodes::{Gateway, report};
+use crate::registry::{Entropy, Registry, bootstrap};
+use crate::streams::Streams;
+use crate::{Config, commands, endpoints, verbs};
+
+/// The HTTPS side before it serves: certificates made, address bound.
+pub struct Front {
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What `/readyz` waits for.
+struct Conditions {
+    store: Condition,
+    objects: Condition,
+}
+
+/// Between attempts at what does not work yet.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown`.
-pub async fn run(_config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    shutdown.cancelled().await;
-    Ok(())
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
+    let readiness = Readiness::new();
+    let conditions =
+        Conditions { store: readiness.condition("store"), objects: readiness.condition("objects") };
+    runtime::admin::serve(config.admin.admin_addr, readiness.clone(), shutdown.clone()).await?;
+    let front = Front::prepare(&config).await?;
+    info!(address = %front.address, "the API is served");
+    let bus = Bus::connect(&config.bus.config("apiserver")).await?;
+    let state = Arc::new(State::new(readiness, shutdown.clone(), Some(Streams::new(bus.clone()))));
+    let objects = tokio::spawn(open(config, front.address, bus, Arc::clone(&state), conditions));
+    front.serve(state).await;
+    objects.await.context("what serves the bus has panicked")
+}
+
+/// Opens the store, then everything that needs it; ends with the shutdown.
+async fn open(config: Config, address: SocketAddr, bus: Bus, state: Arc<State>, conditions: Conditions) {
+    let shutdown = state.shutdown.clone();
+    let Some(store) = open_store(&config, &bus, &shutdown, &conditions.store).await else { return };
+    let registry = Registry::new(store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_os());
+    let registry = Arc::new(registry);
+    state.open(Arc::clone(&registry));
+    conditions.store.set_ready();
+    let advertised = endpoints::advertised(address, config.advertise_address);
+    if advertised.is_none() {
+        info!("only this machine reaches {address}: pods get no endpoint of the service kubernetes");
+    }
+    tokio::join!(
+        follow_health(&store, &conditions.store, &shutdown),
+        begin(&registry, address.port(), advertised, &conditions.objects, &shutdown),
+        serve_bus(&registry, &bus, &shutdown),
+    );
+    if let Some(address) = advertised {
+        let left =
+            tokio::time::timeout(endpoints::LEAVE_PATIENCE, endpoints::leave(&registry, address)).await;
+        if !matches!(left, Ok(Ok(()))) {
+            warn!("{address} is still named by the service kubernetes");
+        }
+    }
+}
+
+/// Commands of services, and the agents' gateway.
+async fn serve_bus(registry: &Arc<Registry>, bus: &Bus, shutdown: &Shutdown) {
+    let (commands, reports) = (
+        commands::serve(Arc::clone(registry), bus.clone(), shutdown.clone()),
+        report::serve(Arc::clone(registry), bus.clone(), shutdown.clone()),
+    );
+    let gateway = Gateway::new(Arc::clone(registry), bus.clone()).run(shutdown.clone());
+    let (commands, reports, gateway) = tokio::join!(commands, reports, gateway);
+    for (name, ended) in [("commands", commands), ("reports", reports), ("gateway", gateway)] {
+        if let Err(error) = ended {
+            error!("{name} are no longer served: {error}");
+        }
+    }
+}
+
+/// Makes what a cluster has from the beginning, trying until it is there.
+async fn begin(
+    registry: &Registry,
+    port: u16,
+    advertised: Option<SocketAddr>,
+    ready: &Condition,
+    shutdown: &Shutdown,
+) {
+    while let Err(why) = first_objects(registry, port, advertised).await {
+        warn!("the first objects cannot be made yet: {why}");
+        ready.set_waiting(why.message);
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+    ready.set_ready();
+}
+
+/// Makes what a cluster has from the beginning, and names this server among those behind the service `kubernetes`.
+pub async fn first_objects(
+    registry: &Registry,
+    port: u16,
+    advertised: Option<SocketAddr>,
+) -> Result<(), Status> {
+    let context = verbs::Context { identity: verbs::Identity::default(), now: Timestamp::now() };
+    bootstrap::ensure(registry, &context, port).await?;
+    match advertised {
+        Some(address) => endpoints::join(registry, address).await,
+        None => Ok(()),
+    }
+}
+
+/// The store, as soon as the log can be read.
+async fn open_store(config: &Config, bus: &Bus, shutdown: &Shutdown, ready: &Condition) -> Option<Store> {
+    loop {
+        let why = tokio::select! {
+            () = shutdown.cancelled() => return None,
+            opened = try_store(config, bus) => match opened {
+                Ok(store) => return Some(store),
+                Err(why) => why,
+            },
+        };
+        warn!("{why:#}");
+        ready.set_waiting(format!("{why:#}"));
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+async fn try_store(config: &Config, bus: &Bus) -> Result<Store> {
+    let options = JetStreamOptions { replicas: config.stream_replicas, ..JetStreamOptions::default() };
+    let log = JetStream::connect(bus.client(), options).await.context("the log cannot be reached")?;
+    Ok(Store::open(log, store::Options { checkpoints: true, ..store::Options::default() }).await?)
+}
+
+/// Tells `/readyz` how the store is.
+async fn follow_health(store: &Store, ready: &Condition, shutdown: &Shutdown) {
+    let mut health = store.health();
+    loop {
+        match &*health.borrow_and_update() {
+            Health::Ready => ready.set_ready(),
+            Health::Starting(why) | Health::Disconnected(why) | Health::Stopped(why) => {
+                ready.set_waiting(why.clone());
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            changed = health.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+// === impl Front ===
+
+impl Front {
+    /// Makes what is missing of CA, certificate and kubeconfig, and binds the address.
+    pub async fn prepare(config: &Config) -> Result<Front> {
+        let listener = TcpListener::bind(config.bind)
+            .await
+            .with_context(|| format!("cannot listen at {}", config.bind))?;
+        let address = listener.local_addr().context("a bound socket has an address")?;
+        let config = config.clone();
+        // Keys and files: milliseconds, and a lock that another server may hold.
+        let tls = tokio::task::spawn_blocking(move || certificates(&config, address)).await??;
+        Ok(Front { listener, tls, address })
+    }
+
+    /// Serves until the state's shutdown.
+    pub async fn serve(self, state: Arc<State>) {
+        accept::serve(self.listener, self.tls, state).await;
+    }
+}
+
+fn certificates(config: &Config, address: SocketAddr) -> Result<Arc<ServerConfig>> {
+    let now = SystemTime::now();
+    let names = tls::server_names(config.bind, bootstrap::SERVICE_ADDRESS, &names_told(config));
+    let (ca, server) = Ca::prepare(&config.data_dir, &names, now)
+        .with_context(|| format!("no certificate in {}", config.data_dir.display()))?;
+    if let Some(path) = &config.kubeconfig {
+        let server = config.kubeconfig_server.clone().unwrap_or_else(|| server_url(address));
+        kubeconfig::ensure(path, &server, &ca, now)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    tls::server_config(&ca.certificate, &server)
+}
+
+/// The names that the certificate is to have besides the usual ones.
+fn names_told(config: &Config) -> Vec<String> {
+    let advertised = config.advertise_address.map(|ip| ip.to_string());
+    config.tls_sans.iter().cloned().chain(advertised).collect()
+}
+
+/// How this machine reaches the server.
+fn server_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::from(std::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+    };
+    format!("https://{}", SocketAddr::new(ip, address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubeconfig_names_an_address_that_can_be_reached() {
+        let url = |address: &str| server_url(address.parse().unwrap());
+        assert_eq!(url("0.0.0.0:6443"), "https://127.0.0.1:6443");
+        assert_eq!(url("192.0.2.1:443"), "https://192.0.2.1:443");
+        assert_eq!(url("[::]:6443"), "https://[::1]:6443");
+    }
 }

@@ -14,7 +14,6 @@ pub use arguments::Config;
 
 /// Runs the agent until `shutdown`.
 pub async fn run(config: Config, shutdown: runtime::Shutdown) -> anyhow::Result<()> {
-    runtime::init_logging("info")?;
     tracing::info!(?config.data_dir, "starting");
     shutdown.cancelled().await;
     Ok(())

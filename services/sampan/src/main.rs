@@ -48,6 +48,16 @@ enum Command {
     NodeAgent(Box<node_agent::Config>),
 }
 
+impl Command {
+    /// A service logs; a command that a person waits for prints.
+    fn is_service(&self) -> bool {
+        !matches!(
+            self,
+            Command::Up(_) | Command::Down(_) | Command::Clean(_) | Command::Status(_) | Command::Image(_)
+        )
+    }
+}
+
 #[derive(Subcommand)]
 enum ImageCommand {
     /// Load docker or OCI archives into containerd on every local node
@@ -81,13 +91,18 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {
+    if command.is_service() {
+        runtime::init_logging("info")?;
+    }
     let shutdown = runtime::shutdown::on_signal;
     match command {
         Command::Up(arguments) => local::up(arguments).await,
         Command::Down(arguments) => local::down(&arguments).await,
         Command::Clean(arguments) => local::clean(&arguments).await,
         Command::Status(arguments) => local::status(&arguments).await,
-        Command::Image(ImageCommand::Load { cluster, archives }) => local::image_load(&cluster, &archives).await,
+        Command::Image(ImageCommand::Load { cluster, archives }) => {
+            local::image_load(&cluster, &archives).await
+        }
         Command::Supervise(arguments) => local::supervise(&arguments).await,
         Command::Apiserver(config) => apiserver::run(*config, shutdown()).await,
         Command::Scheduler(config) => scheduler::run(*config, shutdown()).await,

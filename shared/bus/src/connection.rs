@@ -78,7 +78,12 @@ impl Bus {
             .map(|one| one.trim().parse::<async_nats::ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| BusError::Refused(format!("{}: {error}", config.url)))?;
-        let options = async_nats::ConnectOptions::new()
+        let mut options = async_nats::ConnectOptions::new();
+        // The client does not look for credentials in the URL itself.
+        if let Some((user, password)) = servers.iter().find_map(|one| one.username().zip(one.password())) {
+            options = options.user_and_password(user.to_owned(), password.to_owned());
+        }
+        let options = options
             .name(&config.name)
             .retry_on_initial_connect()
             .connection_timeout(CONNECT_PATIENCE)

@@ -43,7 +43,8 @@ pub async fn load_pause(socket: &Path, folder: &Path) -> Result<()> {
         layer: cri::archive::single_file_layer("pause", 0o755, PAUSE),
         ..Default::default()
     };
-    let mut file = std::fs::File::create(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
+    let mut file =
+        std::fs::File::create(&archive).with_context(|| format!("cannot write {}", archive.display()))?;
     cri::archive::write_docker_archive(&mut file, &image)?;
     cri::images::import(socket, &archive).await.with_context(|| format!("cannot load {PAUSE_IMAGE}"))
 }

@@ -81,9 +81,9 @@ impl Layout {
     pub fn cluster(&self) -> Result<Option<Cluster>> {
         let path = self.root.join("cluster.json");
         match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .with_context(|| format!("{} is damaged", path.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }

@@ -39,8 +39,14 @@ pub async fn up(arguments: UpArguments) -> Result<()> {
         println!("  ready  {:<20} {:.1} s", unit.name, began.elapsed().as_secs_f32());
     }
     let kubeconfig = shown(&layout.kubeconfig());
-    println!("\nThe cluster is up with {} node(s) after {:.1} s.", cluster.nodes, began.elapsed().as_secs_f32());
-    println!("Now type:\n\n  export KUBECONFIG={kubeconfig}\n  kubectl get nodes\n  kubectl run redis --image=redis\n");
+    println!(
+        "\nThe cluster is up with {} node(s) after {:.1} s.",
+        cluster.nodes,
+        began.elapsed().as_secs_f32()
+    );
+    println!(
+        "Now type:\n\n  export KUBECONFIG={kubeconfig}\n  kubectl get nodes\n  kubectl run redis --image=redis\n"
+    );
     Ok(())
 }
 
@@ -77,7 +83,9 @@ pub async fn clean(arguments: &ClusterArguments) -> Result<()> {
 /// Prints a line for each unit.
 pub async fn status(arguments: &ClusterArguments) -> Result<()> {
     let layout = Layout::open(&arguments.data_dir)?;
-    let Some(cluster) = layout.cluster()? else { bail!("there is no cluster in {}", layout.root().display()) };
+    let Some(cluster) = layout.cluster()? else {
+        bail!("there is no cluster in {}", layout.root().display())
+    };
     let programs = Programs { sampan: "sampan".into(), nats: "nats-server".into() };
     let mut all_ready = true;
     for unit in units::all(&layout, &cluster, &programs) {
@@ -96,14 +104,16 @@ pub async fn status(arguments: &ClusterArguments) -> Result<()> {
 /// Loads image archives on every node.
 pub async fn image_load(arguments: &ClusterArguments, archives: &[PathBuf]) -> Result<()> {
     let layout = Layout::open(&arguments.data_dir)?;
-    let Some(cluster) = layout.cluster()? else { bail!("there is no cluster in {}", layout.root().display()) };
+    let Some(cluster) = layout.cluster()? else {
+        bail!("there is no cluster in {}", layout.root().display())
+    };
     for archive in archives {
         std::fs::File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
         for node in 1..=cluster.nodes {
             let socket = layout.containerd_socket(&cluster, node);
-            cri::images::import(&socket, archive)
-                .await
-                .with_context(|| format!("cannot load {} on {}", archive.display(), Cluster::node_name(node)))?;
+            cri::images::import(&socket, archive).await.with_context(|| {
+                format!("cannot load {} on {}", archive.display(), Cluster::node_name(node))
+            })?;
         }
         println!("Loaded {} on {} node(s).", archive.display(), cluster.nodes);
     }
@@ -160,7 +170,8 @@ async fn stop_leftovers(layout: &Layout, units: &[Unit]) -> Result<()> {
 
 /// Starts the supervisor in a session of its own, so that it outlives the terminal.
 fn start_supervisor(layout: &Layout, sampan: &Path) -> Result<()> {
-    let log = std::fs::File::create(layout.log_file("supervisor")).context("cannot write the supervisor's log")?;
+    let log =
+        std::fs::File::create(layout.log_file("supervisor")).context("cannot write the supervisor's log")?;
     let mut command = Command::new(sampan);
     command
         .arg("supervise")

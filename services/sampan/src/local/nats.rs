@@ -52,7 +52,9 @@ pub fn binary() -> Result<PathBuf> {
     match version(&candidate) {
         Some(found) if found >= OLDEST => Ok(candidate),
         Some((found, release)) => {
-            bail!("nats-server {major}.{minor} or newer is needed, but {found}.{release} is on PATH: run `make setup`")
+            bail!(
+                "nats-server {major}.{minor} or newer is needed, but {found}.{release} is on PATH: run `make setup`"
+            )
         }
         None => bail!("nats-server {major}.{minor} or newer is not on PATH: run `make setup`"),
     }

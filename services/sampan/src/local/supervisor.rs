@@ -31,7 +31,6 @@ const BUS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the cluster of `arguments` until SIGTERM or SIGINT, then stops it in order.
 pub async fn supervise(arguments: &ClusterArguments) -> Result<()> {
-    runtime::init_logging("info")?;
     let layout = Layout::open(&arguments.data_dir)?;
     let Some(cluster) = layout.cluster()? else { bail!("{} holds no cluster", layout.root().display()) };
     process::record(&layout.pid_file("supervisor"), std::process::id())?;

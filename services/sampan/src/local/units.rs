@@ -47,7 +47,8 @@ pub struct Programs {
 pub fn all(layout: &Layout, cluster: &Cluster, programs: &Programs) -> Vec<Unit> {
     let mut units = vec![nats(layout, programs)];
     units.extend((1..=cluster.nodes).map(|node| runtime(layout, cluster, node)));
-    let services = ["apiserver", "scheduler", "replica-controller", "stateful-controller", "cluster-controller"];
+    let services =
+        ["apiserver", "scheduler", "replica-controller", "stateful-controller", "cluster-controller"];
     for (name, port) in services.into_iter().zip(cluster.admin_port..) {
         units.push(service(layout, cluster, programs, name, port));
     }
@@ -75,7 +76,9 @@ impl Unit {
         let mut command: Vec<OsString> = match &self.namespace {
             // Not `ip netns exec`: that would also give a mount namespace, and volumes must be seen by both
             // the agent and its containerd.
-            Some(namespace) => vec!["nsenter".into(), format!("--net=/run/netns/{namespace}").into(), "--".into()],
+            Some(namespace) => {
+                vec!["nsenter".into(), format!("--net=/run/netns/{namespace}").into(), "--".into()]
+            }
             None => Vec::new(),
         };
         command.extend(self.command.iter().cloned());
