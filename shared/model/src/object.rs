@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::Revision;
@@ -112,24 +112,34 @@ impl Object {
     /// The canonical stored form: JSON with `apiVersion`, `kind` and `metadata` first, the rest sorted, and
     /// without `metadata.resourceVersion`, which the log gives and [`with_resource_version`] puts in.
     pub fn encode(&self) -> Bytes {
-        let mut stored = self.clone();
-        stored.take(&["metadata", "resourceVersion"]);
         let mut out = Vec::with_capacity(1024);
         let mut separator = b'{';
-        let head = HEAD_FIELDS.iter().filter_map(|name| stored.0.get_key_value(*name));
-        let rest = stored.0.iter().filter(|(name, _)| !HEAD_FIELDS.contains(&name.as_str()));
+        let head = HEAD_FIELDS.iter().filter_map(|name| self.0.get_key_value(*name));
+        let rest = self.0.iter().filter(|(name, _)| !HEAD_FIELDS.contains(&name.as_str()));
         for (name, value) in head.chain(rest) {
             out.push(separator);
             separator = b',';
             write_json(&mut out, name);
             out.push(b':');
-            write_json(&mut out, value);
+            match value {
+                Value::Object(metadata) if name == "metadata" => write_json(&mut out, &Unversioned(metadata)),
+                value => write_json(&mut out, value),
+            }
         }
         if out.is_empty() {
             out.push(b'{');
         }
         out.push(b'}');
         out.into()
+    }
+}
+
+/// Metadata without its `resourceVersion`.
+struct Unversioned<'a>(&'a Map<String, Value>);
+
+impl Serialize for Unversioned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| *name != "resourceVersion"))
     }
 }
 

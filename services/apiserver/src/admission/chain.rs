@@ -7,7 +7,7 @@ use store::{Op, Store};
 
 use super::{namespace_lifecycle, priority, service_account, service_addresses, tolerations};
 use crate::registry::{Registry, decode};
-use crate::verbs::{Context, Identity, Target};
+use crate::verbs::{Context, Target};
 
 /// What is being done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,6 @@ pub struct Request<'a> {
     pub operation: Operation,
     /// To what.
     pub target: &'a Target,
-    /// By whom.
-    pub identity: &'a Identity,
     /// The object as it was, for an update or a delete.
     pub old: Option<&'a Object>,
     /// The state of the cluster.
@@ -85,7 +83,6 @@ impl<'a> Request<'a> {
         Request {
             operation,
             target,
-            identity: &context.identity,
             old,
             view: View { store: registry.store() },
             now: context.now,

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::heartbeats::Beat;
 use super::hub::Hub;
+use super::metrics;
 use super::session::frames;
 use crate::registry::Registry;
 
@@ -24,9 +25,11 @@ const ATTACHING: usize = 1024;
 /// Changes that are applied before the agents are told: as many as come at once, but not so many that the first of
 /// them waits for long.
 const BURST: usize = 1024;
-/// An agent that is silent for so many keepalives serves nothing here any longer; should it come back, it attaches
-/// again. More than an agent's own patience, so that it is never the first to give up.
-const SILENT_KEEPALIVES: u64 = 12;
+/// An agent that is silent for so long serves nothing here any longer; should it come back, it attaches again. Several
+/// times an agent's own patience, so that a session which still works is never the one that ends.
+const SILENCE: SignedDuration = SignedDuration::from_secs(60);
+/// Before the state is read again after the watch was cut off: it is being read again itself.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Nodes that are silent for so long have no Lease to show any more.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
@@ -59,15 +62,20 @@ impl Gateway {
         let mut inbox = Inbox::open(&self.bus).await?;
         while !shutdown.is_cancelled() {
             let listing = self.registry.store().list(&Key::prefix("", "pods", None));
-            let Ok(changes) = self.registry.store().watch("", listing.revision) else { continue };
             let mut hub = Hub::new(&listing.items);
-            self.serve(&mut hub, changes, &mut inbox, &shutdown).await;
+            if let Ok(changes) = self.registry.store().watch("", listing.revision) {
+                self.serve(&mut hub, changes, &mut inbox, &shutdown).await;
+            }
+            metrics::SESSIONS.set(0);
             for (node, session) in hub.sessions() {
                 self.tell(node, &session.broken()).await;
             }
             // What is only buffered goes down with the process.
             if let Err(error) = self.bus.client().flush().await {
                 debug!("the agents cannot be told to attach again: {error}");
+            }
+            if !shutdown.is_cancelled() {
+                tokio::time::sleep(PAUSE).await;
             }
         }
         Ok(())
@@ -93,8 +101,9 @@ impl Gateway {
                 },
                 Some(request) = inbox.attach.next() => self.prepare(request, inbox.make_ready.clone()),
                 Some((request, attach)) = inbox.ready.recv() => {
-                    // The state is new enough, and what led to it is at hand: the hub gets there first.
-                    if !self.drain(hub, &mut changes) {
+                    // The state is new enough, and what led to it is at hand: the hub gets there first, however
+                    // much it is. A snapshot without a pod that the agent runs would end that pod.
+                    if !self.drain(hub, &mut changes, usize::MAX) {
                         return;
                     }
                     self.attach(hub, &request, &attach).await;
@@ -103,7 +112,7 @@ impl Gateway {
                 Some(message) = inbox.beats.next() => self.note_beat(hub, &message),
                 _ = inbox.keepalive.tick() => self.keep_alive(hub).await,
             }
-            if !self.drain(hub, &mut changes) {
+            if !self.drain(hub, &mut changes, BURST) {
                 return;
             }
             for (node, want) in hub.take_untold() {
@@ -118,9 +127,9 @@ impl Gateway {
         }
     }
 
-    /// Applies what is there without waiting; false when the watch was cut off.
-    fn drain(&self, hub: &mut Hub, changes: &mut Watch) -> bool {
-        for _ in 0..BURST {
+    /// Applies up to `most` changes that are there without waiting; false when the watch was cut off.
+    fn drain(&self, hub: &mut Hub, changes: &mut Watch, most: usize) -> bool {
+        for _ in 0..most {
             match changes.next().now_or_never() {
                 Some(Some(event)) => self.apply(hub, &event),
                 Some(None) => return false,
@@ -153,6 +162,7 @@ impl Gateway {
         let now = Timestamp::now();
         let snapshot = hub.attach(&node, &attach.session, now, &|key| self.registry.store().get(key));
         info!(node, session = attach.session, objects = snapshot.len(), "agent attached");
+        metrics::ATTACHMENTS.inc();
         for frame in frames(snapshot) {
             request.answer(&Snapshot::Part(frame)).await;
         }
@@ -169,37 +179,24 @@ impl Gateway {
     fn note_beat(&self, hub: &mut Hub, message: &Incoming) {
         let Ok(beat) = message.decode::<Heartbeat>() else { return };
         let node = subject::node_of(message.subject());
-        let now = Timestamp::now();
-        let follows_another = hub.session(&node).is_some_and(|session| {
-            // A heartbeat that was sent while the agent attached still names the session before.
-            let settled = now.duration_since(session.began())
-                > SignedDuration::from_secs(3 * bus::node::HEARTBEAT_SECONDS as i64);
-            settled && !beat.session.is_empty() && beat.session != session.id()
-        });
-        if follows_another {
+        let beat = Beat { received: Timestamp::now(), session: beat.session };
+        if hub.note_beat(&node, &beat).is_some() {
             debug!(node, "the agent follows another session");
-            hub.detach(&node);
         }
-        self.registry.heartbeats().note(&node, Beat { received: now, session: beat.session });
+        self.registry.heartbeats().note(&node, beat);
     }
 
     async fn keep_alive(&self, hub: &mut Hub) {
         let now = Timestamp::now();
         let heartbeats = self.registry.heartbeats();
         heartbeats.forget_before(now - FORGET_AFTER);
-        let patience = SignedDuration::from_secs((SILENT_KEEPALIVES * KEEPALIVE_SECONDS) as i64);
-        let is_silent = |node: &str| {
-            heartbeats.last(node).is_none_or(|beat| now.duration_since(beat.received) > patience)
-        };
-        let silent: Vec<String> =
-            hub.sessions().map(|(node, _)| node).filter(|node| is_silent(node)).map(str::to_owned).collect();
-        for node in silent {
+        for node in hub.detach_silent(now - SILENCE, &|node| heartbeats.last(node)) {
             info!(node, "the agent is silent: its session ends");
-            hub.detach(&node);
         }
         for (node, session) in hub.sessions() {
             self.tell(node, &session.keepalive()).await;
         }
+        metrics::SESSIONS.set(i64::try_from(hub.sessions().count()).unwrap_or(i64::MAX));
     }
 
     async fn tell(&self, node: &str, want: &Want) {

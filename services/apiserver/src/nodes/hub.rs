@@ -5,16 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bus::node::{Want, Wanted};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::Key;
 use store::{Change, Item};
 
 use super::bound_pod::BoundPod;
+use super::heartbeats::Beat;
 use super::session::{Lookup, Session};
 
 const PODS: &str = "core/pods/";
 const SECRETS: &str = "core/secrets/";
 const CONFIG_MAPS: &str = "core/configmaps/";
+
+/// After so long no heartbeat is under way any more that was sent before a session began: a few heartbeats.
+const SETTLED: SignedDuration = SignedDuration::from_secs(15);
 
 /// What is wanted of the nodes, and who follows it here.
 #[derive(Debug, Default)]
@@ -65,6 +69,26 @@ impl Hub {
         }
         self.untold.remove(node);
         Some(session)
+    }
+
+    /// A sign of life that names another session ends the one that is served here.
+    pub fn note_beat(&mut self, node: &str, beat: &Beat) -> Option<Session> {
+        let session = self.session(node)?;
+        // A heartbeat that was sent while the agent attached still names the session before.
+        let settled = beat.received.duration_since(session.began()) > SETTLED;
+        let follows_another = settled && !beat.session.is_empty() && beat.session != session.id();
+        follows_another.then(|| self.detach(node))?
+    }
+
+    /// Ends the sessions of agents that were not heard of since `before`.
+    pub fn detach_silent(&mut self, before: Timestamp, last: &dyn Fn(&str) -> Option<Beat>) -> Vec<String> {
+        let is_silent = |node: &str| last(node).is_none_or(|beat| beat.received < before);
+        let silent = self.sessions.keys().filter(|node| is_silent(node));
+        let silent: Vec<String> = silent.cloned().collect();
+        for node in &silent {
+            self.detach(node);
+        }
+        silent
     }
 
     /// The node's session.
@@ -272,5 +296,26 @@ mod tests {
         hub.detach("n1");
         hub.apply(&put(item("secrets", "x", 8, json!({}))), &some_secret);
         assert_eq!(told(&mut hub), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_session_ends_with_its_agents_silence_or_its_following_another() {
+        let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
+        let beat = |seconds: i64, session: &str| Beat { received: at(seconds), session: session.to_owned() };
+        let mut hub = Hub::new(&[]);
+        hub.attach("n1", "s", at(100), &some_secret);
+        // Sent before the agent had the answer.
+        assert!(hub.note_beat("n1", &beat(101, "before")).is_none());
+        assert!(hub.note_beat("n1", &beat(130, "s")).is_none());
+        assert!(hub.note_beat("n1", &beat(130, "")).is_none());
+        assert!(hub.note_beat("n1", &beat(130, "another")).is_some());
+        assert!(hub.session("n1").is_none());
+
+        hub.attach("n1", "s", at(100), &some_secret);
+        hub.attach("n2", "t", at(100), &some_secret);
+        let last = |node: &str| (node == "n1").then(|| beat(150, "s"));
+        assert_eq!(hub.detach_silent(at(140), &last), ["n2"]);
+        assert_eq!(hub.sessions().count(), 1);
+        assert_eq!(hub.detach_silent(at(151), &last), ["n1"]);
     }
 }

@@ -16,6 +16,7 @@ pub mod report;
 
 mod bound_pod;
 mod hub;
+mod metrics;
 mod session;
 
 pub use gateway::Gateway;

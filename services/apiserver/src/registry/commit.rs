@@ -11,7 +11,7 @@ use model::object::with_resource_version;
 use model::{Class, Key, Reason, Revision, Status};
 use store::{Action, CommitError, Expect, Item, Op, OpOutcome, Txn};
 
-use super::{Registry, unavailable};
+use super::{Registry, metrics, unavailable};
 
 /// Times that a write is judged. Of n writers to one object one wins each round, so this many may contend before
 /// one is sent away; a judge that refuses costs no round.
@@ -94,6 +94,7 @@ impl Registry {
                 Ruling::Done(revision) => return Ok(write.outcome(revision, present)),
                 // The outcome came with the feed, so the state is as new as the refusal.
                 Ruling::Refused => {
+                    metrics::CONFLICTS.inc();
                     present = self.store().get(key);
                     caught_up = true;
                 }

@@ -29,6 +29,8 @@ pub mod metadata;
 pub mod part;
 pub mod pipeline;
 
+mod metrics;
+
 pub use commit::{Outcome, Verdict};
 pub use entropy::Entropy;
 pub use part::Part;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use store::{Item, Page, TooOld};
 
 use super::get::{catch_up, parse_revision};
-use super::{Context, ListOptions, ListResult, Selection, Target};
+use super::select::Selection;
+use super::{Context, ListOptions, ListResult, Target};
 use crate::nodes::leases;
 use crate::registry::{Part, Registry, part, pipeline};
 

@@ -35,7 +35,6 @@ pub use delete_collection::delete_collection;
 pub use get::get;
 pub use list::list;
 pub use patch::patch;
-pub use select::Selection;
 pub use update::update;
 pub use watch::{WatchStream, watch};
 

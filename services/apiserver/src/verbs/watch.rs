@@ -18,7 +18,8 @@ use store::{Change, Item, Watch, WatchEvent};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::get::{catch_up, parse_revision};
-use super::{Context, Selection, Target, WatchItem, WatchKind, WatchOptions};
+use super::select::Selection;
+use super::{Context, Target, WatchItem, WatchKind, WatchOptions};
 use crate::registry::{Part, Registry, part, pipeline};
 
 /// How often a client that understands bookmarks gets one: upstream's pace, fast enough that a client which comes

@@ -137,7 +137,7 @@ async fn of_many_patches_at_once_each_counts_on_every_server() {
     let other = cluster.another().await;
     cluster.create("configmaps", config_map("a")).await;
     let patch = async |index: usize| {
-        let server = if index % 2 == 0 { &cluster } else { &other };
+        let server = if index.is_multiple_of(2) { &cluster } else { &other };
         server.merge("configmaps/a", json!({"data": {format!("key-{index}"): "x"}})).await
     };
     join_all((0..24).map(patch)).await;
