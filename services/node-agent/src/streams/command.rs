@@ -3,6 +3,7 @@
 use bus::stream::{Chunk, Event, Kind, Reader, Stdio, Stream, Writer};
 use bytes::Bytes;
 use model::Status;
+use serde::de::IgnoredAny;
 use spdy::{Connection, Headers, Receiver, Sender};
 use tokio::sync::mpsc;
 
@@ -132,20 +133,22 @@ async fn forward(stream: Option<spdy::Stream>, channel: u8, writer: &Writer) {
     let _ = writer.eof(channel).await;
 }
 
-/// How the command ended, in the runtime's words.
+/// How the command ended, in the runtime's words. The runtime resets its streams when it is through with them, so any
+/// end will do as long as the result is whole.
 async fn result(mut error: Receiver) -> Bytes {
     let mut text = Vec::new();
-    loop {
+    let end = loop {
         match error.next().await {
             Ok(Some(bytes)) if text.len() + bytes.len() <= RESULT_MAX => text.extend_from_slice(&bytes),
-            Ok(Some(_)) => return last_word(&Status::internal("the runtime's result is too large")),
-            Ok(None) if !text.is_empty() => return text.into(),
-            Ok(None) => return last_word(&Status::internal("the runtime gave no result")),
-            Err(error) => {
-                return last_word(&Status::internal(format!("the runtime ended the streams: {error}")));
-            }
+            Ok(Some(_)) => break "its result is too large".to_owned(),
+            Ok(None) => break "it gave no result".to_owned(),
+            Err(error) => break error.to_string(),
         }
+    };
+    if serde_json::from_slice::<IgnoredAny>(&text).is_ok() {
+        return text.into();
     }
+    last_word(&Status::internal(format!("the runtime ended the streams: {end}")))
 }
 
 /// From the client to the command, until the client has gone. Resizing does not wait for input that waits.
