@@ -114,6 +114,15 @@ impl Pods {
         self.changes.subscribe()
     }
 
+    /// Every running instance's id and log.
+    pub fn running_logs(&self) -> Vec<(String, PathBuf)> {
+        let by_uid = self.by_uid.read().unwrap_or_else(PoisonError::into_inner);
+        let instances =
+            by_uid.values().flat_map(|pod| pod.containers.iter().flat_map(|slot| &slot.instances));
+        let running = instances.filter(|instance| instance.running);
+        running.map(|instance| (instance.id.clone(), instance.log_path.clone())).collect()
+    }
+
     /// Puts in what is new of a pod, or takes it out.
     pub(crate) fn publish(&self, uid: &str, pod: Option<PodRef>) {
         let mut by_uid = self.by_uid.write().unwrap_or_else(PoisonError::into_inner);

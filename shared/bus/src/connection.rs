@@ -143,6 +143,24 @@ impl Bus {
         }
     }
 
+    /// Asks, for an answer that comes in several messages. Whoever asks says how long each may take; when nobody
+    /// listens, the first message is [`Incoming::is_unheard`].
+    pub async fn request_many<Q: Serialize>(
+        &self,
+        subject: &str,
+        question: &Q,
+    ) -> Result<Requests, BusError> {
+        let inbox = self.client.new_inbox();
+        let answers = self.subscribe(&inbox).await?;
+        let mut headers = HeaderMap::new();
+        trace::inject(&mut headers);
+        self.client
+            .publish_with_reply_and_headers(subject.to_owned(), inbox, headers, codec::encode(question))
+            .await
+            .map_err(|error| BusError::Disconnected(error.to_string()))?;
+        Ok(answers)
+    }
+
     /// Tells whoever listens.
     pub async fn publish<T: Serialize>(&self, subject: &str, value: &T) -> Result<(), BusError> {
         self.publish_bytes(subject, codec::encode(value)).await
@@ -203,6 +221,11 @@ impl Incoming {
     /// What the message holds.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, codec::Malformed> {
         codec::decode(&self.message.payload)
+    }
+
+    /// The server's word that nobody listens where we asked.
+    pub fn is_unheard(&self) -> bool {
+        self.message.status == Some(async_nats::StatusCode::NO_RESPONDERS)
     }
 
     /// The subject that it came on.

@@ -25,6 +25,8 @@ pub enum Action {
     EnsureImage {
         /// For this container.
         container: String,
+        /// Its place in the spec, for events.
+        field_path: String,
         /// The image.
         image: String,
         /// Whether to fetch it.
@@ -88,14 +90,12 @@ pub struct Start {
 pub struct Kill {
     /// The runtime's id.
     pub id: String,
-    /// The container's name.
-    pub container: String,
+    /// The container's place in the spec, for events.
+    pub field_path: String,
     /// Seconds until it is killed.
     pub grace_seconds: i64,
     /// What is done before it is asked to end; takes its time from the grace period.
     pub pre_stop: Option<Check>,
-    /// For the event.
-    pub message: String,
 }
 
 /// Something to try in or at a container: a lifecycle hook or a probe.
@@ -137,7 +137,7 @@ pub enum Check {
 }
 
 /// An event about a pod or one of its containers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Note {
     /// The container's place in the spec, as `spec.containers{main}`; empty for the pod.
     pub field_path: String,
@@ -150,7 +150,7 @@ pub struct Note {
 }
 
 /// The type of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// All is well.
     Normal,

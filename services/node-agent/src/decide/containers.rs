@@ -251,6 +251,7 @@ pub fn ensure_image(
         Ok(reference) => {
             let action = Action::EnsureImage {
                 container: container.name.clone(),
+                field_path: field_path(view.pod, &container.name),
                 image: name.to_owned(),
                 policy: image::policy(container),
                 credentials: credentials(&reference, view.pod, view.references),
@@ -324,16 +325,15 @@ pub fn kill(
         let handler = container.lifecycle.as_ref()?.pre_stop.as_ref()?;
         Check::hook(handler, container, &ip)
     });
+    let path = field_path(view.pod, &instance.name);
     if first {
-        let path = field_path(view.pod, &instance.name);
-        decision.notes.push(Note::container(path, Severity::Normal, "Killing", message.clone()));
+        decision.notes.push(Note::container(path.clone(), Severity::Normal, "Killing", message));
     }
     let action = Action::Kill(Kill {
         id: instance.id.clone(),
-        container: instance.name.clone(),
+        field_path: path,
         grace_seconds,
         pre_stop: hook.filter(|_| first),
-        message,
     });
     decision.act(memory, action, "it is not to run");
     memory.under_way.insert(slot, Some(deadline));

@@ -32,6 +32,8 @@ pub enum Input {
     Changes(Vec<Change>),
     /// What the runtime holds, as of this epoch.
     Listing(Listing, u64),
+    /// Pods that have folders, as an earlier run of the agent left them.
+    Folders(Vec<PodIdentity>),
     /// The runtime does not answer.
     RuntimeDown,
     /// An action of this pod has ended.
@@ -159,6 +161,7 @@ impl Core {
                 }
             }
             Input::Listing(listing, epoch) => self.listing(listing, epoch, now),
+            Input::Folders(pods) => self.folders(pods, now),
             Input::RuntimeDown => self.is_down = true,
             Input::Ended(uid, outcome) => self.ended(&uid, outcome, now),
             Input::Probed(verdict) => self.probed(verdict),
@@ -271,6 +274,7 @@ impl Core {
             entry.memory.version += 1;
         }
         entry.pod = Arc::clone(pod);
+        entry.identity = identity(pod);
         entry.api = Api::Present;
         self.dirty.insert(uid.to_owned());
     }
@@ -291,7 +295,7 @@ impl Core {
         let is_first = self.listed.replace(epoch).is_none();
         let mut listed = listing.by_pod();
         for entry in self.pods.values_mut() {
-            let observed = listed.remove(&entry.identity).unwrap_or_default();
+            let observed = listed.remove(&entry.identity.uid).unwrap_or_default();
             let is_newer = epoch > entry.seen_epoch;
             if epoch < entry.needs_epoch {
                 continue;
@@ -302,14 +306,29 @@ impl Core {
                 self.dirty.insert(entry.identity.uid.clone());
             }
         }
-        for (identity, observed) in listed {
-            let api = if self.is_attached { Api::Gone } else { Api::Unknown };
-            let stand_in = stand_in(&identity, &observed);
-            let mut entry = Entry::new(&Arc::new(stand_in), api, now, epoch);
-            entry.observed = observed;
-            self.dirty.insert(identity.uid.clone());
-            self.pods.insert(identity.uid.clone(), entry);
+        for observed in listed.into_values() {
+            if let Some(identity) = observed.identity().cloned() {
+                self.adopt(&identity, observed, now, epoch);
+            }
         }
+    }
+
+    fn folders(&mut self, pods: Vec<PodIdentity>, now: Timestamp) {
+        for identity in pods {
+            if !self.pods.contains_key(&identity.uid) {
+                self.adopt(&identity, ObservedPod::default(), now, 0);
+            }
+        }
+    }
+
+    /// Takes up a pod that is known only from what is left of it.
+    fn adopt(&mut self, identity: &PodIdentity, observed: ObservedPod, now: Timestamp, epoch: u64) {
+        let api = if self.is_attached { Api::Gone } else { Api::Unknown };
+        let mut entry = Entry::new(&Arc::new(stand_in(identity, &observed)), api, now, epoch);
+        entry.identity = identity.clone();
+        entry.observed = observed;
+        self.dirty.insert(identity.uid.clone());
+        self.pods.insert(identity.uid.clone(), entry);
     }
 
     fn ended(&mut self, uid: &str, outcome: Outcome, now: Timestamp) {
@@ -353,6 +372,10 @@ fn differs(before: &Pod, after: &Pod) -> bool {
         || before.metadata.annotations != after.metadata.annotations
 }
 
+fn identity(pod: &Pod) -> PodIdentity {
+    PodIdentity { namespace: namespace(pod).to_owned(), name: name(pod).to_owned(), uid: uid(pod).to_owned() }
+}
+
 /// A pod that is known only from what runs of it.
 fn stand_in(identity: &PodIdentity, observed: &ObservedPod) -> Pod {
     let names: BTreeSet<&str> = observed.instances.iter().map(|instance| instance.name.as_str()).collect();
@@ -381,11 +404,7 @@ fn stand_in(identity: &PodIdentity, observed: &ObservedPod) -> Pod {
 impl Entry {
     fn new(pod: &Arc<Pod>, api: Api, now: Timestamp, listed: u64) -> Self {
         Entry {
-            identity: PodIdentity {
-                namespace: namespace(pod).to_owned(),
-                name: name(pod).to_owned(),
-                uid: uid(pod).to_owned(),
-            },
+            identity: identity(pod),
             pod: Arc::clone(pod),
             api,
             observed: ObservedPod::default(),

@@ -1,1 +1,174 @@
+//! Being told what is wanted: attaching to an API server, and again whenever the chain breaks.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bus::node::{Attach, KEEPALIVE_SECONDS, Snapshot, Want, Wanted};
+use bus::{Bus, BusError, Requests, subject};
+use rand::Rng;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, info_span, warn};
+
+use super::chain::{Chain, Verdict};
+use crate::decide::Input;
+use runtime::Shutdown;
+
+/// Three keepalives that did not come mean that the API server is gone.
+const SILENCE: Duration = Duration::from_secs(3 * KEEPALIVE_SECONDS);
+/// For each frame of a snapshot; the API server waits for its own state before the first.
+const FRAME_PATIENCE: Duration = Duration::from_secs(10);
+/// Between attempts, doubled up to the longest. A little at random, so that the nodes of a restarted API server do not
+/// all come at once.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LONGEST: Duration = Duration::from_secs(2);
+/// Sessions that are remembered: those whose last words may still be on their way.
+const PAST_SESSIONS: usize = 16;
+
+/// Follows what is wanted of a node.
+pub struct Follower {
+    /// The bus.
+    pub bus: Bus,
+    /// The node's name.
+    pub node: String,
+    /// Where changes go.
+    pub inputs: mpsc::Sender<Input>,
+    /// The present session, empty while there is none.
+    pub session: watch::Sender<String>,
+    /// Met while there is one.
+    pub readiness: runtime::Condition,
+}
+
+/// Why a session is over.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("no API server answers")]
+    NoApiServer,
+    #[error("the API server fell silent")]
+    Silent,
+    #[error("the chain of changes is broken: {0}")]
+    Broken(String),
+    #[error("the API server refuses: {0}")]
+    Refused(model::Status),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error("the agent ends")]
+    Ending,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// Follows until `shutdown`. What was wanted last stays in force while no API server can be reached.
+    pub async fn run(self, shutdown: Shutdown) {
+        let mut past = VecDeque::new();
+        let mut pause = PAUSE_FIRST;
+        self.readiness.set_waiting("no API server has answered yet");
+        loop {
+            let lost = tokio::select! {
+                lost = self.attach(&mut past, &mut pause) => lost,
+                () = shutdown.cancelled() => return,
+            };
+            if matches!(lost, Lost::Ending) {
+                return;
+            }
+            let had_session = !self.session.send_replace(String::new()).is_empty();
+            self.readiness.set_waiting(lost.to_string());
+            match had_session {
+                true => warn!("attaching again: {lost}"),
+                false => debug!("cannot attach: {lost}"),
+            }
+            let jitter = rand::rng().random_range(0.5..1.5);
+            tokio::select! {
+                () = sleep(pause.mul_f64(jitter)) => {}
+                () = shutdown.cancelled() => return,
+            }
+            pause = (pause * 2).min(PAUSE_LONGEST);
+        }
+    }
+
+    /// One session from its beginning to its end.
+    async fn attach(&self, past: &mut VecDeque<String>, pause: &mut Duration) -> Lost {
+        match self.session(past, pause).await {
+            Ok(never) => match never {},
+            Err(lost) => lost,
+        }
+    }
+
+    async fn session(
+        &self,
+        past: &mut VecDeque<String>,
+        pause: &mut Duration,
+    ) -> Result<std::convert::Infallible, Lost> {
+        // Before the question, so that no change after the snapshot is missed.
+        let mut wants = self.bus.subscribe(&subject::want(&self.node)).await?;
+        let session = format!("{:016x}", rand::rng().random::<u64>());
+        past.push_front(session.clone());
+        past.truncate(PAST_SESSIONS);
+        let question = Attach { session: session.clone() };
+        let mut answers = self.bus.request_many(&subject::attach(&self.node), &question).await?;
+        let (objects, link) = snapshot(&mut answers).await?;
+        answers.stop().await;
+        info!(session, objects = objects.len(), "attached");
+        *pause = PAUSE_FIRST;
+        self.tell(Input::Snapshot(objects)).await?;
+        self.session.send_replace(session.clone());
+        self.readiness.set_ready();
+        self.follow(&mut wants, Chain::new(&session, link), past).await
+    }
+
+    async fn follow(
+        &self,
+        wants: &mut Requests,
+        mut chain: Chain,
+        past: &VecDeque<String>,
+    ) -> Result<std::convert::Infallible, Lost> {
+        let mut heard = tokio::time::Instant::now();
+        loop {
+            let message = match tokio::time::timeout_at(heard + SILENCE, wants.next()).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(Lost::Bus(BusError::Disconnected("closed".to_owned()))),
+                Err(_) => return Err(Lost::Silent),
+            };
+            let want: Want = message.decode().map_err(BusError::from)?;
+            match chain.accept(&want, past) {
+                // Another session's word says nothing of ours.
+                Verdict::Past => continue,
+                Verdict::Broken(why) => return Err(Lost::Broken(why)),
+                Verdict::Known => (),
+                Verdict::Apply => {
+                    let span = info_span!("want", node = self.node, link = want.link);
+                    message.adopt(&span);
+                    let _entered = span.enter();
+                    debug!(changes = want.changes.len(), "told");
+                }
+            }
+            heard = tokio::time::Instant::now();
+            if !want.changes.is_empty() {
+                self.tell(Input::Changes(want.changes)).await?;
+            }
+        }
+    }
+
+    async fn tell(&self, input: Input) -> Result<(), Lost> {
+        self.inputs.send(input).await.map_err(|_| Lost::Ending)
+    }
+}
+
+/// The whole snapshot and the link that it includes.
+async fn snapshot(answers: &mut Requests) -> Result<(Vec<Wanted>, u64), Lost> {
+    let mut objects = Vec::new();
+    loop {
+        let frame = match timeout(FRAME_PATIENCE, answers.next()).await {
+            Ok(Some(frame)) if frame.is_unheard() => return Err(Lost::NoApiServer),
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Err(Lost::Bus(BusError::Disconnected("closed".to_owned()))),
+            Err(_) => return Err(Lost::Silent),
+        };
+        match frame.decode().map_err(BusError::from)? {
+            Snapshot::Part(part) => objects.extend(part),
+            Snapshot::End { link } => return Ok((objects, link)),
+            Snapshot::Refused(status) => return Err(Lost::Refused(status)),
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The chain of wants: each names the one before it, so a loss is found. Pure.
 
+use std::collections::VecDeque;
+
 use bus::node::Want;
 
 /// How far this agent has followed an attachment.
@@ -31,7 +33,7 @@ impl Chain {
     }
 
     /// Judges a want and steps on when it follows. `past` are sessions that this agent had before.
-    pub fn accept(&mut self, want: &Want, past: &[String]) -> Verdict {
+    pub fn accept(&mut self, want: &Want, past: &VecDeque<String>) -> Verdict {
         if want.session != self.session {
             return match past.contains(&want.session) {
                 true => Verdict::Past,
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn links_are_followed_and_gaps_found() {
-        let past = ["old".to_owned()];
+        let past = VecDeque::from(["old".to_owned()]);
         let mut chain = Chain::new("s", 5);
         let cases = [
             (want("s", 3, 4), Verdict::Known),

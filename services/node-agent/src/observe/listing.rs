@@ -114,14 +114,14 @@ pub struct ObservedPod {
 // === impl Listing ===
 
 impl Listing {
-    /// The same by pod.
-    pub fn by_pod(self) -> BTreeMap<PodIdentity, ObservedPod> {
-        let mut pods: BTreeMap<PodIdentity, ObservedPod> = BTreeMap::new();
+    /// The same by the pods' uids.
+    pub fn by_pod(self) -> BTreeMap<String, ObservedPod> {
+        let mut pods: BTreeMap<String, ObservedPod> = BTreeMap::new();
         for sandbox in self.sandboxes {
-            pods.entry(sandbox.pod.clone()).or_default().sandboxes.push(sandbox);
+            pods.entry(sandbox.pod.uid.clone()).or_default().sandboxes.push(sandbox);
         }
         for instance in self.containers {
-            pods.entry(instance.pod.clone()).or_default().instances.push(instance);
+            pods.entry(instance.pod.uid.clone()).or_default().instances.push(instance);
         }
         for pod in pods.values_mut() {
             pod.sandboxes.sort_by_key(|one| std::cmp::Reverse((one.attempt, one.created)));
@@ -148,6 +148,12 @@ impl ObservedPod {
     /// The sandbox that containers are started in, if there is one.
     pub fn ready_sandbox(&self) -> Option<&Sandbox> {
         self.sandboxes.first().filter(|sandbox| sandbox.ready)
+    }
+
+    /// The pod that it all belongs to; `None` when there is nothing.
+    pub fn identity(&self) -> Option<&PodIdentity> {
+        let of_sandbox = self.sandboxes.first().map(|sandbox| &sandbox.pod);
+        of_sandbox.or(self.instances.first().map(|instance| &instance.pod))
     }
 
     /// Nothing is left.

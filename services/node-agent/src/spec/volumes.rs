@@ -46,7 +46,12 @@ pub enum Content {
     /// A path of the node.
     Host(HostPath),
     /// Files by their path in the volume, replaced all at once when any of them changes.
-    Files(BTreeMap<String, File>),
+    Files {
+        /// By path.
+        files: BTreeMap<String, File>,
+        /// In memory, so that no secret is written to the disk.
+        memory: bool,
+    },
 }
 
 /// What a path of the node must be.
@@ -141,17 +146,18 @@ fn content(volume: &Volume, sources: &Sources<'_>) -> Result<Content, String> {
         Volume { config_map: Some(source), .. } => {
             let optional = source.optional == Some(true);
             let mode = source.default_mode.unwrap_or(MODE);
-            config_map(&source.name, &source.items, optional, mode, sources).map(Content::Files)
+            config_map(&source.name, &source.items, optional, mode, sources).map(on_disk)
         }
         Volume { secret: Some(source), .. } => {
             let optional = source.optional == Some(true);
             let name = source.secret_name.as_deref().unwrap_or("");
             let mode = source.default_mode.unwrap_or(MODE);
-            secret(name, &source.items, optional, mode, sources).map(Content::Files)
+            let files = secret(name, &source.items, optional, mode, sources)?;
+            Ok(Content::Files { files, memory: true })
         }
         Volume { downward_api: Some(source), .. } => {
             let mode = source.default_mode.unwrap_or(MODE);
-            downward(source.items.as_deref().unwrap_or_default(), mode, sources).map(Content::Files)
+            downward(source.items.as_deref().unwrap_or_default(), mode, sources).map(on_disk)
         }
         Volume { projected: Some(source), .. } => {
             let mode = source.default_mode.unwrap_or(MODE);
@@ -159,10 +165,15 @@ fn content(volume: &Volume, sources: &Sources<'_>) -> Result<Content, String> {
             for part in source.sources.iter().flatten() {
                 files.extend(projection(part, mode, sources)?);
             }
-            Ok(Content::Files(files))
+            let memory = source.sources.iter().flatten().any(|part| part.secret.is_some());
+            Ok(Content::Files { files, memory })
         }
         _ => Err("this node knows no such kind of volume".to_owned()),
     }
+}
+
+fn on_disk(files: BTreeMap<String, File>) -> Content {
+    Content::Files { files, memory: false }
 }
 
 fn empty(source: &EmptyDirVolumeSource) -> Content {
@@ -327,7 +338,7 @@ mod tests {
     }
 
     fn files(volume: Value, objects: &Objects) -> Result<Vec<(String, String, u32)>, String> {
-        let Content::Files(files) = planned(volume, objects)? else { panic!("not a volume of files") };
+        let Content::Files { files, .. } = planned(volume, objects)? else { panic!("not a volume of files") };
         let text = |(path, file): (String, File)| (path, String::from_utf8(file.content).unwrap(), file.mode);
         Ok(files.into_iter().map(text).collect())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::stream::{Event, Reader, Stream, Writer};
 use bytes::{Bytes, BytesMut};
-use model::Status;
+use model::{Reason, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -47,7 +47,9 @@ pub(super) async fn connect(
             return Ok(connection);
         }
     }
-    Err(Status::internal(format!("failed to connect to localhost:{port} inside the pod's network: {why}")))
+    // Quoted in a message that says what has failed.
+    let message = format!("failed to connect to localhost:{port} inside the pod's network: {why}");
+    Err(Status::new(Reason::InternalError, message))
 }
 
 /// Carries bytes both ways until both are through, or the client is gone. A connection that the pod breaks off ends

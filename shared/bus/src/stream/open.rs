@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::Status;
+use model::{Reason, Status};
 
 use super::end::Pace;
 use super::{Open, Opened, Stream};
@@ -56,7 +56,7 @@ pub async fn serve(bus: &Bus, node: &str) -> Result<Openings, BusError> {
 }
 
 fn unreachable_node(node: &str, why: &str) -> Status {
-    Status::internal(format!("error dialing backend: node {node:?}: {why}"))
+    Status::new(Reason::InternalError, format!("error dialing backend: node {node:?}: {why}"))
 }
 
 // === impl Openings ===

@@ -1,0 +1,21 @@
+//! Carrying out what was decided.
+//!
+//! ```text
+//!  carry_out ── Action ──> Runtime ──┬─ containerd   CRI, and the disk: volumes, atomic, subpath, disk
+//!      └──> Outcome                  └─ hollow       pretends
+//!  checks     hooks and probes over the network
+//!  logs       rotation
+//! ```
+
+pub mod atomic;
+pub mod carry_out;
+pub mod checks;
+pub mod containerd;
+pub mod disk;
+pub mod hollow;
+pub mod logs;
+pub mod runtime;
+pub mod subpath;
+pub mod volumes;
+
+pub use runtime::Runtime;
