@@ -1,5 +1,8 @@
 //! The scheduler.
 
+pub mod decide;
+pub mod observe;
+
 use anyhow::Result;
 use runtime::{AdminArguments, BusArguments, Shutdown};
 

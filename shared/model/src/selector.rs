@@ -22,7 +22,7 @@ pub struct LabelSelector {
 }
 
 /// One requirement on one label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Requirement {
     /// The label.
     pub key: String,
@@ -33,7 +33,7 @@ pub struct Requirement {
 }
 
 /// What is required of a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// Its value is this one.
     Equals,
