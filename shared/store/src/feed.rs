@@ -6,20 +6,20 @@
 //!        │ what comes next was purged        v
 //!        └──────────────────────── look at the log again, go on after what is applied
 //! ```
-//! A reader of all classes sees every sequence and finds a gap by itself. A reader of some classes relies on the tail
-//! (which counts what it was sent), and asks it how far it has looked when somebody must know.
+//! A reader of all classes sees every sequence and finds a gap by itself. A reader of some classes relies on the tail,
+//! which counts what it was sent; when somebody must know how far it has come, it asks the log where its classes end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, OptionFuture};
+use futures::future::OptionFuture;
 use tokio::sync::watch;
 
 use crate::apply::{At, Verdict};
 use crate::checkpoint;
 use crate::committer::Pending;
 use crate::item::Health;
-use crate::log::{Bounds, Entry, Log, LogError, Position, Tail};
+use crate::log::{Bounds, Ends, Entry, Log, LogError, Tail};
 use crate::metrics;
 use crate::partition::Shared;
 use crate::txn::{Frame, FrameError};
@@ -28,7 +28,7 @@ use crate::txn::{Frame, FrameError};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a wanted sequence may fail to come by itself before the tail is asked how far it has looked, and how long
+/// How long a wanted sequence may fail to come by itself before the log is asked whether it will, and the longest time
 /// until it is asked again. Messages on their way take less than a millisecond.
 const ASK_AFTER: Duration = Duration::from_millis(3);
 const ASK_LONGEST: Duration = Duration::from_millis(100);
@@ -64,9 +64,11 @@ impl Feed {
                 }
             };
             tracing::info!(stream = self.partition.stream.name(), why, "the feed is interrupted");
-            self.partition.set_health(match &*self.partition.health().borrow() {
-                (Health::Starting(_), _) => Health::Starting(why),
-                _ => Health::Disconnected(why),
+            let starting = matches!(self.partition.health().borrow().0, Health::Starting(_));
+            self.partition.set_health(if starting {
+                Health::Starting(why)
+            } else {
+                Health::Disconnected(why)
             });
             if self.partition.reached() > before {
                 pause = FIRST_PAUSE;
@@ -89,37 +91,52 @@ impl Feed {
         if partition.reached() == 0 {
             self.load_checkpoint().await?;
         }
-        let reached = partition.reached();
-        let tail = self.log.read(&partition.classes, reached + 1).await?;
-        // Asked after the tail was opened: what is still there now, the tail will get.
-        let bounds = self.log.bounds(partition.stream).await?;
-        if bounds.last < reached {
-            return Err(End::Stopped(format!(
-                "the log ends at {}, before {reached}: it went back",
-                bounds.last
-            )));
+        loop {
+            let reached = partition.reached();
+            let tail = self.log.read(&partition.classes, reached + 1).await?;
+            // Asked after the tail was opened: what is still there now, the tail will get.
+            let bounds = self.log.bounds(partition.stream).await?;
+            if bounds.last < reached {
+                let why = format!("the log ends at {}, before {reached}: it went back", bounds.last);
+                return Err(End::Stopped(why));
+            }
+            if bounds.first <= reached + 1 {
+                metrics::FOLLOWED.with_label_values(&[partition.stream.name()]).inc();
+                return Ok((tail, bounds.last));
+            }
+            self.make_up(bounds).await?;
         }
-        if reached + 1 < bounds.first {
-            return Err(self.make_up(bounds).await?);
-        }
-        metrics::FOLLOWED.with_label_values(&[partition.stream.name()]).inc();
-        Ok((tail, bounds.last))
     }
 
-    /// The log begins after what the state needs next: a checkpoint must have it.
-    async fn make_up(&self, bounds: Bounds) -> Result<End, End> {
-        let empty = bounds.last < bounds.first;
-        if !self.load_checkpoint().await? {
-            if self.partition.reached() > 0 || !empty {
-                let (first, reached) = (bounds.first, self.partition.reached());
-                return Err(End::Stopped(format!(
-                    "the log begins at {first}, no checkpoint goes beyond {reached}: what is between is lost"
-                )));
+    /// The log begins after what the state needs next. Either nothing that was purged concerns this reader, or a
+    /// checkpoint has it.
+    async fn make_up(&self, bounds: Bounds) -> Result<(), End> {
+        let partition = &self.partition;
+        let reached = partition.reached();
+        if reached > 0 && !self.follows_all() {
+            let ends = self.log.ends(&partition.classes).await?;
+            if (1..=reached).contains(&ends.classes) {
+                partition.skip_to(ends.stream);
+                return Ok(());
             }
-            // Nothing was ever written before `first`: the stream was made to start there.
-            self.partition.skip_to(bounds.last);
         }
-        Ok(End::Lost("the log was purged beyond the state: going on from the checkpoint".into()))
+        if self.load_checkpoint().await? {
+            return Ok(());
+        }
+        let empty = bounds.last < bounds.first;
+        if reached == 0 && empty {
+            // Nothing was ever written before `first`: the stream was made to start there.
+            partition.skip_to(bounds.last);
+            return Ok(());
+        }
+        let first = bounds.first;
+        Err(End::Stopped(format!(
+            "the log begins at {first}, no checkpoint goes beyond {reached}: what is between is lost"
+        )))
+    }
+
+    fn follows_all(&self) -> bool {
+        self.partition.classes.len() == self.partition.stream.classes().len()
     }
 
     /// Takes the newest checkpoint if it is ahead of the state.
@@ -139,7 +156,7 @@ impl Feed {
     /// Applies what comes, answers those who wait, until the tail is lost. Ready once `last` is reached.
     async fn apply_all(&self, mut tail: Box<dyn Tail>, last: u64) -> End {
         let mut wanted = self.partition.wanted();
-        let mut owed: Option<Position> = None;
+        let mut owed: Option<Ends> = None;
         let mut delivered = 0;
         let mut ready = false;
         let mut ask_after = ASK_AFTER;
@@ -150,7 +167,7 @@ impl Feed {
                 self.partition.set_health(Health::Ready);
             }
             let missing = reached < last.max(*wanted.borrow_and_update());
-            let position = OptionFuture::from(missing.then(|| ask(tail.position(), ask_after)));
+            let ends = OptionFuture::from(missing.then(|| self.ask(ask_after)));
             tokio::select! {
                 biased;
                 entry = tail.next() => {
@@ -165,18 +182,24 @@ impl Feed {
                     ask_after = ASK_AFTER;
                 }
                 () = changed(&mut wanted) => {}
-                Some(position) = position => match position {
-                    Ok(position) => {
-                        owed = Some(position);
+                Some(ends) = ends => match ends {
+                    Ok(ends) => {
+                        owed = Some(ends);
                         ask_after = (ask_after * 2).min(ASK_LONGEST);
                     }
                     Err(error) => return error.into(),
                 }
             }
-            if let Some(position) = owed.take_if(|position| delivered >= position.delivered) {
-                self.partition.skip_to(position.sequence);
+            if let Some(ends) = owed.take_if(|ends| self.partition.reached() >= ends.classes) {
+                self.partition.skip_to(ends.stream);
             }
         }
+    }
+
+    /// Asks where the log ends, after a while in which the answer may come by itself.
+    async fn ask(&self, after: Duration) -> Result<Ends, LogError> {
+        tokio::time::sleep(after).await;
+        self.log.ends(&self.partition.classes).await
     }
 
     /// Applies one message. `first` says that it is the first one of its tail.
@@ -187,8 +210,7 @@ impl Feed {
         if sequence <= reached {
             return Ok(());
         }
-        let all = partition.classes.len() == partition.stream.classes().len();
-        if all && sequence != reached + 1 {
+        if self.follows_all() && sequence != reached + 1 {
             self.judge_gap(reached, sequence, first).await?;
         }
         let frame = match Frame::read(&payload, class, sequence) {
@@ -241,14 +263,6 @@ fn name(verdict: &Verdict) -> &'static str {
 
 async fn changed(wanted: &mut watch::Receiver<u64>) {
     wanted.changed().await.expect("the sender lives as long as the feed");
-}
-
-async fn ask(
-    position: BoxFuture<'static, Result<Position, LogError>>,
-    after: Duration,
-) -> Result<Position, LogError> {
-    tokio::time::sleep(after).await;
-    position.await
 }
 
 impl From<LogError> for End {

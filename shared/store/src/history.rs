@@ -61,7 +61,10 @@ impl History {
         self.changes += changes.len();
         self.bytes += retained(&changes);
         self.batches.push_back(Arc::new(Batch { sequence, changes }));
-        while self.changes > self.bounds.changes || self.bytes > self.bounds.bytes {
+        let over =
+            |history: &Self| history.changes > history.bounds.changes || history.bytes > history.bounds.bytes;
+        // The newest one stays however large it is: watchers are told of it.
+        while self.batches.len() > 1 && over(self) {
             let Some(batch) = self.batches.pop_front() else { break };
             self.front += 1;
             self.changes -= batch.changes.len();

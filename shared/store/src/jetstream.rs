@@ -22,7 +22,7 @@ use model::Class;
 use serde_json::json;
 
 use crate::checkpoint::Manifest;
-use crate::log::{Bounds, ChunkName, Chunks, Log, LogError, Pointer, Stream, Tail};
+use crate::log::{Bounds, ChunkName, Chunks, Ends, Entry, Log, LogError, Pointer, Stream, Tail};
 use api::{Api, ApiError};
 use consumer::{Consumer, Received, Wanted};
 
@@ -159,9 +159,19 @@ impl JetStream {
         Ok(self.api.create_stream(stream.name(), &config).await?)
     }
 
+    /// Sequence of the newest message of a class. The answer brings the message along, which is why only readers of
+    /// some classes ask; a consumer's own state does not tell how far it has looked past what it skips.
+    async fn newest(&self, stream: &str, class: Class) -> Result<u64, LogError> {
+        match self.api.last(stream, &subject(class)).await {
+            Ok((sequence, _)) => Ok(sequence),
+            Err(ApiError::NotFound(_)) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn end_slow_consumers(&self, stream: Stream, before: u64) -> Result<(), LogError> {
         for consumer in self.api.consumers(stream.name()).await? {
-            if consumer.delivered.stream_seq + 1 < before {
+            if consumer.delivered.stream_seq + 1 < before && consumer.num_pending > 0 {
                 let (name, at) = (&consumer.name, consumer.delivered.stream_seq);
                 tracing::warn!(
                     stream = stream.name(),
@@ -193,7 +203,7 @@ impl Log for JetStream {
 
     fn read<'a>(&'a self, classes: &'a [Class], from: u64) -> BoxFuture<'a, Result<Box<dyn Tail>, LogError>> {
         async move {
-            let stream = classes.first().map_or(Stream::State, |class| Stream::of(*class));
+            let stream = stream_of(classes);
             let all = classes.len() == stream.classes().len();
             let subjects = classes.iter().filter(|_| !all).map(|class| subject(*class)).collect();
             let wanted = Wanted { stream: stream.name(), subjects, from };
@@ -208,6 +218,18 @@ impl Log for JetStream {
             let state = self.api.info(stream.name()).await?.state;
             let first = if state.messages == 0 { state.last_seq + 1 } else { state.first_seq };
             Ok(Bounds { first, last: state.last_seq, bytes: state.bytes })
+        }
+        .boxed()
+    }
+
+    fn ends<'a>(&'a self, classes: &'a [Class]) -> BoxFuture<'a, Result<Ends, LogError>> {
+        async move {
+            let stream = stream_of(classes).name();
+            // In this order: what the classes get after the first answer may be left out of neither.
+            let end = self.api.info(stream).await?.state.last_seq;
+            let newest = classes.iter().map(|class| self.newest(stream, *class));
+            let newest = futures::future::try_join_all(newest).await?;
+            Ok(Ends { stream: end, classes: newest.into_iter().max().unwrap_or(0) })
         }
         .boxed()
     }
@@ -286,7 +308,7 @@ impl Log for JetStream {
 // === impl JetStreamTail ===
 
 impl Tail for JetStreamTail {
-    fn next(&mut self) -> BoxFuture<'_, Result<crate::log::Entry, LogError>> {
+    fn next(&mut self) -> BoxFuture<'_, Result<Entry, LogError>> {
         async move {
             loop {
                 if let Received::Message(message) = self.consumer.receive().await? {
@@ -295,10 +317,6 @@ impl Tail for JetStreamTail {
             }
         }
         .boxed()
-    }
-
-    fn position(&self) -> BoxFuture<'static, Result<crate::log::Position, LogError>> {
-        self.consumer.position()
     }
 }
 
@@ -320,6 +338,11 @@ impl Chunks for JetStreamChunks {
         }
         .boxed()
     }
+}
+
+/// The stream of some classes that are all of one.
+fn stream_of(classes: &[Class]) -> Stream {
+    classes.first().map_or(Stream::State, |class| Stream::of(*class))
 }
 
 fn prefix(stream: Stream) -> &'static str {

@@ -37,13 +37,14 @@ pub struct Bounds {
     pub bytes: u64,
 }
 
-/// How far a tail has looked into the stream.
+/// Where a stream ends, for a reader of some of its classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Messages handed to this tail so far, counted from one.
-    pub delivered: u64,
-    /// Every message up to this sequence that concerns the tail is among those.
-    pub sequence: u64,
+pub struct Ends {
+    /// Where the stream ends.
+    pub stream: u64,
+    /// The newest message of the classes asked for; zero if there is none left. None that is newer than this is before
+    /// the end of the stream.
+    pub classes: u64,
 }
 
 /// The place of a piece of a checkpoint.
@@ -98,6 +99,9 @@ pub trait Log: Send + Sync + 'static {
     /// What the stream holds now. Counts as a linearizable read of its end.
     fn bounds(&self, stream: Stream) -> BoxFuture<'_, Result<Bounds, LogError>>;
 
+    /// Where the stream of `classes` ends, and where the messages of these classes do. A linearizable read.
+    fn ends<'a>(&'a self, classes: &'a [Class]) -> BoxFuture<'a, Result<Ends, LogError>>;
+
     /// Removes every message before sequence `before`, and ends the tails that are not yet there.
     fn purge(&self, stream: Stream, before: u64) -> BoxFuture<'_, Result<(), LogError>>;
 
@@ -126,10 +130,8 @@ pub trait Log: Send + Sync + 'static {
 /// Messages as they come.
 pub trait Tail: Send {
     /// The next message. After an error the tail is of no more use.
+    /// Cancelling loses nothing.
     fn next(&mut self) -> BoxFuture<'_, Result<Entry, LogError>>;
-
-    /// How far this tail has looked. Says something about messages that it skips.
-    fn position(&self) -> BoxFuture<'static, Result<Position, LogError>>;
 }
 
 /// Pieces of a checkpoint as they come.

@@ -17,7 +17,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::log::{Bounds, ChunkName, Chunks, Entry, Log, LogError, Pointer, Position, Stream, Tail};
+use crate::log::{Bounds, ChunkName, Chunks, Ends, Entry, Log, LogError, Pointer, Stream, Tail};
 
 /// What may go wrong, and how often.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,7 +78,6 @@ struct MemoryTail {
     stream: Stream,
     classes: Vec<Class>,
     next: u64,
-    delivered: u64,
     crashes: u64,
 }
 
@@ -168,11 +167,10 @@ impl Log for MemoryLog {
     fn read<'a>(&'a self, classes: &'a [Class], from: u64) -> BoxFuture<'a, Result<Box<dyn Tail>, LogError>> {
         async move {
             self.0.request().await?;
-            let stream = classes.first().map_or(Stream::State, |class| Stream::of(*class));
+            let stream = stream_of(classes);
             let crashes = self.0.news.borrow().crashes;
             let (log, classes) = (self.0.clone(), classes.to_vec());
-            Ok(Box::new(MemoryTail { log, stream, classes, next: from, delivered: 0, crashes })
-                as Box<dyn Tail>)
+            Ok(Box::new(MemoryTail { log, stream, classes, next: from, crashes }) as Box<dyn Tail>)
         }
         .boxed()
     }
@@ -181,6 +179,17 @@ impl Log for MemoryLog {
         async move {
             self.0.request().await?;
             Ok(self.0.kept.lock().streams[&stream].bounds())
+        }
+        .boxed()
+    }
+
+    fn ends<'a>(&'a self, classes: &'a [Class]) -> BoxFuture<'a, Result<Ends, LogError>> {
+        async move {
+            self.0.request().await?;
+            let kept = self.0.kept.lock();
+            let messages = &kept.streams[&stream_of(classes)];
+            let newest = messages.entries.iter().rfind(|entry| classes.contains(&entry.class));
+            Ok(Ends { stream: messages.bounds().last, classes: newest.map_or(0, |entry| entry.sequence) })
         }
         .boxed()
     }
@@ -267,6 +276,11 @@ impl Log for MemoryLog {
     fn max_message(&self) -> usize {
         8 << 20
     }
+}
+
+/// The stream of some classes that are all of one.
+fn stream_of(classes: &[Class]) -> Stream {
+    classes.first().map_or(Stream::State, |class| Stream::of(*class))
 }
 
 // === impl Shared ===
@@ -395,28 +409,10 @@ impl Tail for MemoryTail {
                         return Err(LogError::Unreachable("the tail broke".into()));
                     }
                     self.next = entry.sequence + 1;
-                    self.delivered += 1;
                     return Ok(entry);
                 }
                 news.changed().await.expect("the sender lives as long as the log");
             }
-        }
-        .boxed()
-    }
-
-    fn position(&self) -> BoxFuture<'static, Result<Position, LogError>> {
-        let log = self.log.clone();
-        let (stream, next, delivered, classes) =
-            (self.stream, self.next, self.delivered, self.classes.clone());
-        async move {
-            log.request().await?;
-            let kept = log.kept.lock();
-            let messages = &kept.streams[&stream];
-            let sequence = match messages.first_from(next, &classes) {
-                Some(entry) => entry.sequence - 1,
-                None => messages.bounds().last,
-            };
-            Ok(Position { delivered, sequence })
         }
         .boxed()
     }

@@ -80,12 +80,13 @@ impl Partition {
     /// Applies a message and tells those who wait for it.
     pub fn apply(&self, at: At, frame: Option<Frame>) -> Verdict {
         let verdict = self.write(|guarded| {
-            let (before, end) = (guarded.state.items.len(), guarded.state.history.end());
-            let verdict = apply(&mut guarded.state, at, frame);
-            for batch in guarded.state.history.from(end, usize::MAX) {
-                guarded.topics.touch(end + 1, &batch.changes);
+            let Guarded { state, topics, .. } = guarded;
+            let (before, end) = (state.items.len(), state.history.end());
+            let verdict = apply(state, at, frame);
+            for batch in state.history.from(end, usize::MAX) {
+                topics.touch(&state.history, batch);
             }
-            metrics::OBJECTS.add(guarded.state.items.len() as i64 - before as i64);
+            metrics::OBJECTS.add(state.items.len() as i64 - before as i64);
             verdict
         });
         self.reached.send_replace(at.sequence);

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::item::{Change, TooOld, WatchEvent};
 use crate::metrics;
 use crate::partition::Shared;
+use crate::topics::Touched;
 
 /// How often a watch that has nothing to deliver says how far it has come, if there is anything new to say.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -26,7 +27,7 @@ pub struct Watch {
     after: Revision,
     /// Number of the next batch to look at.
     cursor: u64,
-    topic: watch::Receiver<u64>,
+    topic: watch::Receiver<Touched>,
     pending: VecDeque<Change>,
     told: Revision,
     tell: Instant,
@@ -99,15 +100,13 @@ impl Watch {
                 return Look::Gone;
             }
             let history = &guarded.state.history;
-            let touched = *self.topic.borrow_and_update();
-            if touched <= self.cursor {
-                self.cursor = history.end();
-                return Look::CaughtUp(guarded.state.revision());
-            }
-            if self.cursor < history.front() {
+            let touched = self.topic.borrow_and_update();
+            if touched.missed(self.cursor, history.front()) {
                 return Look::Gone;
             }
-            if self.cursor == history.end() {
+            self.cursor = self.cursor.max(history.front());
+            if touched.end <= self.cursor || self.cursor == history.end() {
+                self.cursor = history.end();
                 return Look::CaughtUp(guarded.state.revision());
             }
             history.from(self.cursor, BATCHES).cloned().collect()

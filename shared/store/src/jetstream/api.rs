@@ -72,12 +72,13 @@ pub(super) struct StreamState {
 pub(super) struct ConsumerInfo {
     pub name: String,
     pub delivered: Delivered,
+    /// Messages that are there and were not sent yet.
+    pub num_pending: u64,
 }
 
-/// How far a consumer has looked: messages sent, and the last sequence looked at.
 #[derive(Deserialize)]
 pub(super) struct Delivered {
-    pub consumer_seq: u64,
+    /// The last message that was sent.
     pub stream_seq: u64,
 }
 
@@ -157,10 +158,6 @@ impl Api {
         let request = json!({ "stream_name": stream, "config": config, "action": "create" });
         self.ask::<ConsumerInfo>(format!("CONSUMER.CREATE.{stream}.{name}"), Some(&request)).await?;
         Ok(())
-    }
-
-    pub async fn consumer(&self, stream: &str, name: &str) -> Result<ConsumerInfo, ApiError> {
-        self.ask(format!("CONSUMER.INFO.{stream}.{name}"), None).await
     }
 
     /// The consumers of a stream: services, so few that one answer holds them all.

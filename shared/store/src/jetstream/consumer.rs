@@ -10,14 +10,13 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use model::Class;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::api::Api;
-use crate::log::{Entry, LogError, Position};
+use crate::log::{Entry, LogError};
 
 /// The server speaks at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -127,16 +126,6 @@ impl Consumer {
                 }
             }
         }
-    }
-
-    /// How far the server has looked for this consumer.
-    pub fn position(&self) -> BoxFuture<'static, Result<Position, LogError>> {
-        let (api, stream, name) = (self.api.clone(), self.stream, self.name.clone());
-        async move {
-            let delivered = api.consumer(stream, &name).await?.delivered;
-            Ok(Position { delivered: delivered.consumer_seq, sequence: delivered.stream_seq })
-        }
-        .boxed()
     }
 
     /// Whether the consumer can still be there, asked while nothing comes.

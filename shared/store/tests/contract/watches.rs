@@ -1,0 +1,190 @@
+//! What a watch promises.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{Key, Revision};
+use store::{Change, Expect, HistoryBounds, Item, Options, Store, TooOld, Txn, Watch, WatchEvent};
+
+use crate::rig::{Rig, barrier, commit, number, pod, put, value, write};
+
+/// The next change, whatever progress is told before it.
+pub async fn change(watch: &mut Watch) -> Option<Change> {
+    loop {
+        match watch.next().await? {
+            WatchEvent::Change(change) => return Some(change),
+            WatchEvent::Progress(_) => {}
+        }
+    }
+}
+
+/// Follows a watch until it has delivered everything up to `end`, and returns the objects that it tells of.
+pub async fn follow(watch: &mut Watch, start: Vec<Item>, from: Revision, end: Revision) -> Vec<Item> {
+    let mut objects: BTreeMap<Key, Item> = start.into_iter().map(|item| (item.key.clone(), item)).collect();
+    let mut last = from;
+    loop {
+        match watch.next().await.expect("not cut off") {
+            WatchEvent::Change(change) => {
+                assert!(change.revision() > last, "{change:?} after {last}");
+                last = change.revision();
+                assert_eq!(
+                    objects.get(change.key()),
+                    change.previous(),
+                    "what was before is what was told before"
+                );
+                match change {
+                    Change::Put { item, .. } => objects.insert(item.key.clone(), item),
+                    Change::Delete { key, .. } => objects.remove(&key),
+                };
+            }
+            WatchEvent::Progress(revision) => assert!(revision >= last),
+        }
+        if last >= end {
+            return objects.into_values().collect();
+        }
+    }
+}
+
+async fn churn(store: &Store, from: u64, writes: u64) -> Revision {
+    for n in from..from + writes {
+        let name = format!("p{}", n % 9);
+        match n % 4 {
+            3 => drop(commit(store, Txn::of(pod(&name), Expect::Any, store::Action::Delete)).await),
+            _ => drop(write(store, &name, n).await),
+        }
+    }
+    write(store, "last", from + writes).await
+}
+
+pub async fn a_watch_has_neither_gap_nor_repetition(rig: &mut impl Rig) {
+    let (writer, reader) = (rig.store().await, rig.store().await);
+    let beginning = reader.revision();
+    let mut watches = vec![(reader.watch("", beginning).expect("not too old"), Vec::new(), beginning)];
+    let mut end = Revision::ZERO;
+    for round in 0..5 {
+        end = churn(&writer, round * 20, 20).await;
+        let listing = reader.list("");
+        watches.push((
+            reader.watch("", listing.revision).expect("not too old"),
+            listing.items,
+            listing.revision,
+        ));
+    }
+    // One that begins between the operations of a listing that was known only to another reader.
+    barrier(&reader).await;
+    let expected = reader.list("").items;
+    watches.push((reader.watch("", beginning).expect("not too old"), Vec::new(), beginning));
+    for (mut watch, start, from) in watches {
+        if from < end {
+            assert_eq!(follow(&mut watch, start, from, end).await, expected);
+        }
+    }
+}
+
+pub async fn a_watch_shows_what_was_before(rig: &mut impl Rig) {
+    let store = rig.store().await;
+    let mut watch = store.watch("core/pods/", store.revision()).expect("not too old");
+    let created = write(&store, "a", 1).await;
+    let updated = write(&store, "a", 2).await;
+    commit(&store, Txn::of(pod("a"), Expect::At(updated), store::Action::Delete)).await;
+    let Some(Change::Put { item: first, previous: None }) = change(&mut watch).await else {
+        panic!("created")
+    };
+    assert_eq!((first.revision, number(&first.value)), (created, 1));
+    let Some(Change::Put { item: second, previous }) = change(&mut watch).await else { panic!("updated") };
+    assert_eq!((second.revision, previous), (updated, Some(first)));
+    let Some(Change::Delete { key, previous, revision }) = change(&mut watch).await else {
+        panic!("deleted")
+    };
+    assert_eq!((key, previous), (pod("a"), second));
+    assert!(revision > updated);
+}
+
+pub async fn a_watch_of_a_prefix_sees_the_prefix(rig: &mut impl Rig) {
+    let store = rig.store().await;
+    let prefixes = ["core/pods/", "core/pods/other/", "core/pods/default/a", "core/nodes/", "core/services/"];
+    let from = store.revision();
+    let watches = prefixes.map(|prefix| store.watch(prefix, from).expect("not too old"));
+    let keys = [
+        pod("a"),
+        Key::object("", "nodes", "", "n"),
+        Key::object("", "pods", "other", "b"),
+        pod("c"),
+        Key::object("", "services", "default", "end"),
+        pod("a"),
+        Key::object("", "nodes", "", "end"),
+        Key::object("", "pods", "other", "end"),
+    ];
+    for key in &keys {
+        commit(&store, put(key.clone(), Expect::Any, value(key.name(), 1))).await;
+    }
+    for (prefix, mut watch) in prefixes.into_iter().zip(watches) {
+        for key in keys.iter().filter(|key| key.as_str().starts_with(prefix)) {
+            assert_eq!(
+                change(&mut watch).await.map(|change| change.key().clone()).as_ref(),
+                Some(key),
+                "{prefix}"
+            );
+        }
+    }
+}
+
+fn short(changes: usize) -> Options {
+    Options { history: HistoryBounds { changes, bytes: usize::MAX }, ..Options::default() }
+}
+
+pub async fn a_watch_from_before_the_history_is_too_old(rig: &mut impl Rig) {
+    let store = rig.open(short(10)).await;
+    let old = write(&store, "a", 0).await;
+    for n in 0..20 {
+        write(&store, "a", n).await;
+    }
+    let Err(TooOld { oldest }) = store.watch("core/pods/", old) else {
+        panic!("the history has ten changes")
+    };
+    assert!(oldest > old && oldest <= store.revision());
+    assert!(store.watch("core/pods/", oldest).is_ok());
+    assert_eq!(store.page_at(old, "core/pods/", None, 5).map(|page| page.items), Err(TooOld { oldest }));
+}
+
+pub async fn a_slow_watch_is_cut_off_and_a_quiet_one_is_not(rig: &mut impl Rig) {
+    let store = rig.open(short(10)).await;
+    write(&store, "a", 0).await;
+    let from = store.revision();
+    let mut slow = store.watch("core/pods/", from).expect("not too old");
+    let mut quick = store.watch("core/pods/", from).expect("not too old");
+    let mut quiet = store.watch("core/nodes/", from).expect("not too old");
+    // What a watch has not looked at since before it began counts as seen: it looks once.
+    assert_eq!(quiet.next().await.map(|event| matches!(event, WatchEvent::Progress(_))), Some(true));
+    for n in 0..30 {
+        write(&store, "a", n).await;
+        assert!(change(&mut quick).await.is_some());
+    }
+    assert_eq!(change(&mut slow).await, None);
+    let node = Key::object("", "nodes", "", "n");
+    commit(&store, put(node.clone(), Expect::Absent, value("n", 1))).await;
+    assert_eq!(change(&mut quiet).await.map(|change| change.key().clone()), Some(node));
+}
+
+pub async fn a_watch_tells_how_far_it_has_come(rig: &mut impl Rig) {
+    let (writer, reader) = (rig.store().await, rig.store().await);
+    let mut watch = reader.watch("core/nodes/", Revision::ZERO).expect("not too old");
+    let written = write(&writer, "a", 1).await;
+    loop {
+        match watch.next().await {
+            Some(WatchEvent::Progress(revision)) if revision >= written => break,
+            Some(WatchEvent::Progress(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    // Nothing new, nothing to tell.
+    let more = tokio::time::timeout(Duration::from_secs(6), watch.next()).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+pub async fn a_watch_ends_with_its_store(rig: &mut impl Rig) {
+    let store = rig.store().await;
+    let mut watch = store.watch("", store.revision()).expect("not too old");
+    drop(store);
+    assert_eq!(change(&mut watch).await, None);
+}
