@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use runtime::{AdminArguments, BusArguments};
@@ -46,15 +46,6 @@ pub struct Config {
     /// by default the bound address, or this machine's own when all addresses are bound
     #[arg(long, env = "SAMPAN_ADVERTISE_ADDRESS", value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
-
-    /// The cluster address of the service `kubernetes`
-    #[arg(
-        long,
-        env = "SAMPAN_KUBERNETES_SERVICE_IP",
-        default_value_t = Ipv4Addr::new(10, 96, 0, 1),
-        value_name = "IP"
-    )]
-    pub kubernetes_service_ip: Ipv4Addr,
 
     /// On how many nats-servers the streams are kept: 1 or 3 or 5
     #[arg(long, env = "SAMPAN_STREAM_REPLICAS", default_value_t = 1, value_name = "COUNT")]

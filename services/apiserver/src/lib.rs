@@ -33,5 +33,7 @@ pub mod nodes;
 
 pub mod streams;
 
+pub mod endpoints;
+
 pub use args::Config;
 pub use service::run;

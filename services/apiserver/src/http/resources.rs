@@ -51,7 +51,9 @@ pub async fn serve(
 ) -> Result<Response<Body>, Status> {
     let target = target(registry, asked)?;
     if asked.path.is_stream() {
-        return streams::handle(state, registry, context, &target, request).await;
+        let streams = state.streams().ok_or_else(no_streams)?;
+        let Target { namespace, name, subresource, .. } = &target;
+        return streams::handle(registry, streams, request, namespace, name, subresource).await;
     }
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
@@ -105,6 +107,11 @@ pub fn not_found() -> Status {
 /// 405 for a method that the path does not have.
 pub fn method_not_allowed() -> Status {
     Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+}
+
+/// 503 for a server that was started without a bus.
+fn no_streams() -> Status {
+    Status::unavailable("this server has no way to the nodes")
 }
 
 /// The row and the place that a request is about; refuses what the row does not have.

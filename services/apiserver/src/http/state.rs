@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bus::Bus;
 use runtime::{Readiness, Shutdown};
 
 use super::limits::Limits;
 use crate::discovery::documents::Documents;
 use crate::registry::Registry;
+use crate::streams::Streams;
 
 /// The server while it runs. It answers from the start; what needs objects is refused until there is a registry.
 #[derive(Debug)]
 pub struct State {
     registry: OnceLock<Arc<Registry>>,
-    bus: Option<Bus>,
+    streams: Option<Streams>,
     /// What `/readyz` waits for.
     pub readiness: Readiness,
     /// Ends watches and streams.
@@ -27,11 +27,11 @@ pub struct State {
 // === impl State ===
 
 impl State {
-    /// A server that has no objects yet. Without a bus nothing can be streamed from nodes.
-    pub fn new(readiness: Readiness, shutdown: Shutdown, bus: Option<Bus>) -> State {
+    /// A server that has no objects yet. Without `streams` nothing comes from the nodes.
+    pub fn new(readiness: Readiness, shutdown: Shutdown, streams: Option<Streams>) -> State {
         State {
             registry: OnceLock::new(),
-            bus,
+            streams,
             readiness,
             shutdown,
             documents: Documents::default(),
@@ -50,8 +50,8 @@ impl State {
         self.registry.get()
     }
 
-    /// The bus, where there is one.
-    pub fn bus(&self) -> Option<&Bus> {
-        self.bus.as_ref()
+    /// The way to the nodes, where there is one.
+    pub fn streams(&self) -> Option<&Streams> {
+        self.streams.as_ref()
     }
 }
