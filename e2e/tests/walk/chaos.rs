@@ -11,11 +11,12 @@ pub const STEPS: &[Step] = &[
     ("down and up again: every object is there", down_and_up),
 ];
 
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 8] = [
     "apiserver",
     "scheduler",
     "replica-controller",
     "stateful-controller",
+    "batch-controller",
     "cluster-controller",
     "node-agent-1",
     "nats",

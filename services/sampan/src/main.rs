@@ -42,6 +42,8 @@ enum Command {
     ReplicaController(Box<replica_controller::Config>),
     /// The controller of StatefulSets
     StatefulController(Box<stateful_controller::Config>),
+    /// The controller of Jobs and CronJobs
+    BatchController(Box<batch_controller::Config>),
     /// Garbage collection, namespaces, node lifecycle, endpoints
     ClusterController(Box<cluster_controller::Config>),
     /// The agent of a node: runs its pods on containerd
@@ -108,6 +110,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Scheduler(config) => scheduler::run(*config, shutdown()).await,
         Command::ReplicaController(config) => replica_controller::run(*config, shutdown()).await,
         Command::StatefulController(config) => stateful_controller::run(*config, shutdown()).await,
+        Command::BatchController(config) => batch_controller::run(*config, shutdown()).await,
         Command::ClusterController(config) => cluster_controller::run(*config, shutdown()).await,
         Command::NodeAgent(config) => node_agent::run(*config, shutdown()).await,
     }

@@ -47,8 +47,14 @@ pub struct Programs {
 pub fn all(layout: &Layout, cluster: &Cluster, programs: &Programs) -> Vec<Unit> {
     let mut units = vec![nats(layout, programs)];
     units.extend((1..=cluster.nodes).map(|node| runtime(layout, cluster, node)));
-    let services =
-        ["apiserver", "scheduler", "replica-controller", "stateful-controller", "cluster-controller"];
+    let services = [
+        "apiserver",
+        "scheduler",
+        "replica-controller",
+        "stateful-controller",
+        "batch-controller",
+        "cluster-controller",
+    ];
     for (name, port) in services.into_iter().zip(cluster.admin_port..) {
         units.push(service(layout, cluster, programs, name, port));
     }

@@ -1,0 +1,169 @@
+//! Jobs walked to their end on pods in a map.
+
+use std::collections::BTreeMap;
+
+use bus::command::Write;
+use client::Decision;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::decide::decide;
+use super::pods::{FINALIZER, read_indexes, write_indexes};
+
+struct World {
+    job: Job,
+    pods: BTreeMap<String, Pod>,
+    made: usize,
+    now: Timestamp,
+}
+
+impl World {
+    fn new(spec: Value) -> Self {
+        let mut object = json!({
+            "metadata": {"name": "sum", "namespace": "default", "uid": "j"},
+            "spec": {"parallelism": 1, "completions": 1, "backoffLimit": 6,
+                "template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            object["spec"][field] = value.clone();
+        }
+        let job = serde_json::from_value(object).expect("a job");
+        World { job, pods: BTreeMap::new(), made: 0, now: Timestamp::UNIX_EPOCH }
+    }
+
+    fn step(&mut self) -> usize {
+        let decision = self.decision();
+        let count = decision.writes.len();
+        decision.writes.into_iter().for_each(|write| self.apply(write));
+        count
+    }
+
+    fn decision(&self) -> Decision {
+        decide(&self.job, &self.pods.values().collect::<Vec<_>>(), self.now)
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..10 {
+            if self.step() == 0 {
+                return;
+            }
+        }
+        panic!("it does not come to rest: {:?}", self.decision());
+    }
+
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::Create { object, .. } => {
+                self.made += 1;
+                let mut pod: Pod = serde_json::from_slice(&object).expect("a pod");
+                let name = format!("pod-{}", self.made);
+                pod.metadata.name = Some(name.clone());
+                pod.metadata.uid = Some(name.clone());
+                self.pods.insert(name, pod);
+            }
+            Write::Delete { name, .. } => {
+                if let Some(pod) = self.pods.get_mut(&name) {
+                    let time = json!("2026-01-01T00:00:00Z");
+                    pod.metadata.deletion_timestamp = Some(serde_json::from_value(time).expect("a time"));
+                }
+            }
+            Write::Patch { name, subresource, patch, .. } => {
+                let patch: Value = serde_json::from_slice(&patch).expect("JSON");
+                if subresource == "status" {
+                    let mut job = json!(self.job);
+                    model::patch::merge_patch(&mut job, &json!({"status": patch["status"]})).expect("a patch");
+                    self.job = serde_json::from_value(job).expect("a job");
+                } else if let Some(pod) = self.pods.get_mut(&name) {
+                    pod.metadata.finalizers = None;
+                }
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    fn end(&mut self, name: &str, phase: &str) {
+        let pod = self.pods.get_mut(name).expect("it was made");
+        pod.status = Some(serde_json::from_value(json!({"phase": phase})).expect("a status"));
+    }
+
+    fn condition(&self) -> Option<String> {
+        let conditions = self.job.status.as_ref()?.conditions.clone()?;
+        conditions
+            .into_iter()
+            .find(|one| ["Complete", "Failed"].contains(&one.type_.as_str()))
+            .map(|one| format!("{} {}", one.type_, one.reason.unwrap_or_default()))
+    }
+
+    fn counts(&self) -> (i32, i32) {
+        let status = self.job.status.clone().unwrap_or_default();
+        (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0))
+    }
+}
+
+#[test]
+fn a_job_runs_its_completions_in_parallel_and_ends() {
+    let mut world = World::new(json!({"completions": 3, "parallelism": 2}));
+    world.settle();
+    assert_eq!(world.pods.len(), 2);
+    world.end("pod-1", "Succeeded");
+    world.end("pod-2", "Succeeded");
+    world.settle();
+    assert_eq!((world.pods.len(), world.counts()), (3, (2, 0)));
+    world.end("pod-3", "Succeeded");
+    world.settle();
+    assert_eq!(world.condition().as_deref(), Some("Complete CompletionsReached"));
+    assert_eq!(world.counts(), (3, 0));
+}
+
+#[test]
+fn a_pod_is_counted_once_although_it_is_gone_after_it_was_noted() {
+    let mut world = World::new(json!({"completions": 2}));
+    world.settle();
+    assert_eq!(world.pods["pod-1"].metadata.finalizers.as_deref(), Some(&[FINALIZER.to_owned()][..]));
+    world.end("pod-1", "Succeeded");
+    world.step();
+    world.step();
+    world.pods.remove("pod-1");
+    world.settle();
+    assert_eq!(world.counts(), (1, 0));
+}
+
+#[test]
+fn failures_beyond_the_limit_fail_the_job() {
+    let mut world = World::new(json!({"backoffLimit": 1}));
+    for n in 1..=2 {
+        world.settle();
+        world.end(&format!("pod-{n}"), "Failed");
+    }
+    world.settle();
+    assert_eq!(world.condition().as_deref(), Some("Failed BackoffLimitExceeded"));
+    assert_eq!(world.counts(), (0, 2));
+}
+
+#[test]
+fn an_indexed_job_makes_a_pod_for_each_index() {
+    let mut world = World::new(json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"}));
+    world.settle();
+    for n in 1..=3 {
+        world.end(&format!("pod-{n}"), "Succeeded");
+    }
+    world.settle();
+    let status = world.job.status.clone().unwrap_or_default();
+    assert_eq!(status.completed_indexes.as_deref(), Some("0-2"));
+}
+
+#[test]
+fn a_suspended_job_has_no_pods() {
+    let mut world = World::new(json!({"suspend": true}));
+    world.settle();
+    assert!(world.pods.is_empty());
+}
+
+#[test]
+fn indexes_are_written_as_runs() {
+    let indexes = [0, 1, 2, 5].into();
+    assert_eq!(write_indexes(&indexes), "0-2,5");
+    assert_eq!(read_indexes("0-2,5"), indexes);
+}
