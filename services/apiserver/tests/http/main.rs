@@ -1,0 +1,16 @@
+//! The API server over real TLS, on a log in memory: what clients see.
+//!
+//! ```text
+//!  server.rs  one server for each test          raw.rs  requests as bytes
+//!  discovery.rs objects.rs patches.rs output.rs watches.rs errors.rs clients.rs
+//! ```
+
+mod clients;
+mod discovery;
+mod errors;
+mod objects;
+mod output;
+mod patches;
+mod raw;
+mod server;
+mod watches;

@@ -1,0 +1,106 @@
+//! A server of one test alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use apiserver::Config;
+use apiserver::http::state::State;
+use apiserver::registry::{Entropy, Registry};
+use apiserver::service::{self, Front};
+use clap::Parser;
+use kinds::Table;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use runtime::{Readiness, Shutdown};
+use schema::Schemas;
+use store::Store;
+use store::memory::{Faults, MemoryLog};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::raw::Raw;
+
+/// A running server; it ends when this is dropped.
+pub struct Server {
+    /// The folder of its CA and kubeconfig.
+    pub folder: TempDir,
+    /// Where it listens.
+    pub port: u16,
+    /// What its connections share.
+    pub state: Arc<State>,
+    /// Its objects.
+    pub store: Store,
+    serving: Option<JoinHandle<()>>,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts one that has its first objects.
+    pub async fn start() -> Server {
+        Server::start_on(MemoryLog::new(1, Faults::default())).await
+    }
+
+    /// Starts one on this log.
+    pub async fn start_on(log: MemoryLog) -> Server {
+        let server = Server::start_without_objects(log).await;
+        let registry =
+            Registry::new(server.store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_seed(1));
+        server.state.open(Arc::new(registry));
+        let registry = server.state.registry().expect("it was just opened");
+        service::first_objects(registry, server.port, None).await.expect("the first objects can be made");
+        server
+    }
+
+    /// Starts one that is not ready: nothing was opened.
+    pub async fn start_without_objects(log: MemoryLog) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("admin.kubeconfig");
+        let arguments =
+            ["apiserver", "--bind", "127.0.0.1:0", "--data-dir", text(folder.path().to_owned()).leak()];
+        let arguments = arguments.into_iter().chain(["--kubeconfig", text(kubeconfig).leak()]);
+        let config = Arguments::parse_from(arguments).config;
+        let front = Front::prepare(&config).await.unwrap();
+        let port = front.address.port();
+        let state = Arc::new(State::new(Readiness::new(), Shutdown::new(), None));
+        let store = Store::open(log, store::Options::default()).await.unwrap();
+        let serving = tokio::spawn(front.serve(Arc::clone(&state)));
+        Server { folder, port, state, store, serving: Some(serving) }
+    }
+
+    /// The administrator's client.
+    pub async fn client(&self) -> kube::Client {
+        let kubeconfig = Kubeconfig::read_from(self.folder.path().join("admin.kubeconfig")).unwrap();
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
+    /// The administrator's requests as bytes, over HTTP/1.1.
+    pub async fn raw(&self) -> Raw {
+        Raw::connect(self, true, "http/1.1").await
+    }
+
+    /// Ends it as a signal would, and waits for the end.
+    pub async fn end(&mut self) {
+        self.state.shutdown.cancel();
+        if let Some(serving) = self.serving.take() {
+            serving.await.unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.state.shutdown.cancel();
+    }
+}
+
+fn text(path: PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}
