@@ -1,0 +1,49 @@
+//! How fast, how much memory, how much disk: the numbers that the documentation states, as commands.
+//!
+//! ```text
+//!  loadtest store cas        many writers, each replacing its own objects under a condition
+//!  loadtest store fill       objects created, a checkpoint written
+//!  loadtest store overwrite  objects replaced at random, the log kept short meanwhile
+//!  loadtest store restart    a store opened from a checkpoint
+//! ```
+//! Every command starts a nats-server of its own in a temporary folder (or uses `--url`), with an fsync before each
+//! acknowledgement. Run with `--release`.
+
+mod measure;
+mod objects;
+mod report;
+mod store_load;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(about = "Measures Sampan")]
+struct Args {
+    /// Print one JSON object instead of lines.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// The store alone.
+    #[command(subcommand)]
+    Store(store_load::Load),
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
+    let args = Args::parse();
+    let report = match args.part {
+        Part::Store(load) => store_load::run(load).await?,
+    };
+    report.print(args.json);
+    Ok(())
+}
