@@ -52,7 +52,11 @@ use settings::{Paths, Resolver, Settings};
 
 /// Runs the agent until `shutdown`.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
-    runtime::init_logging("info")?;
+    serve(config, shutdown).await
+}
+
+/// The same without starting to log, for who does so by itself.
+pub async fn serve(config: Config, shutdown: Shutdown) -> Result<()> {
     let name = config.node_name.clone().unwrap_or_else(facts::hostname);
     let readiness = Readiness::new();
     runtime::admin::serve(config.admin.admin_addr, readiness.clone(), shutdown.clone()).await?;
