@@ -2,14 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use kinds::Verb;
 use model::{FieldError, Revision, Status};
 use serde::{Deserialize, Serialize};
 use store::{Item, Page, TooOld};
 
 use super::get::{catch_up, parse_revision};
-use super::select::Selection;
+use super::select::{Selection, TURN};
 use super::{Context, ListOptions, ListResult, Target};
 use crate::nodes::leases;
 use crate::registry::{Part, Registry, part, pipeline};
@@ -67,9 +66,14 @@ pub async fn list(
         };
         result.continue_token = Token { rv, after }.encode();
     }
-    let shown = found.items.into_iter().filter(|item| selection.matches(kind, &item.key, &item.value));
-    let shown = shown.map(|item| pipeline::answer(kind, &Part::Whole, item.value));
-    result.items = shown.collect::<Result<Vec<Bytes>, Status>>()?;
+    for (index, item) in found.items.into_iter().enumerate() {
+        if index % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        if selection.matches(kind, &item.key, &item.value) {
+            result.items.push(pipeline::answer(kind, &Part::Whole, item.value)?);
+        }
+    }
     if result.continue_token.is_empty() {
         let more = leases::list(registry, target).into_iter();
         result

@@ -18,7 +18,7 @@ use store::{Change, Item, Watch, WatchEvent};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::get::{catch_up, parse_revision};
-use super::select::Selection;
+use super::select::{Selection, TURN};
 use super::{Context, Target, WatchItem, WatchKind, WatchOptions};
 use crate::registry::{Part, Registry, part, pipeline};
 
@@ -75,7 +75,7 @@ pub async fn watch(
     }
     let mut stream = WatchStream::new(kind, selection, options);
     match start {
-        Start::Initial => stream.begin_with_what_is_there(registry, options)?,
+        Start::Initial => stream.begin_with_what_is_there(registry, options).await?,
         Start::Now => {
             let newest = registry.store().revision_of(stream.selection.prefix());
             stream.follow(registry, newest);
@@ -166,13 +166,16 @@ impl WatchStream {
         Some(self.bookmark(self.progress, json!({})))
     }
 
-    fn begin_with_what_is_there(
+    async fn begin_with_what_is_there(
         &mut self,
         registry: &Registry,
         options: &WatchOptions,
     ) -> Result<(), Status> {
         let listing = registry.store().list(self.selection.prefix());
-        for item in listing.items {
+        for (index, item) in listing.items.into_iter().enumerate() {
+            if index % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
             if self.selection.matches(&self.kind, &item.key, &item.value) {
                 let object = pipeline::answer(&self.kind, &Part::Whole, item.value)?;
                 self.first.push_back(WatchItem { kind: WatchKind::Added, object });

@@ -1,10 +1,15 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use apiserver::commands::handle;
 use apiserver::verbs::ListOptions;
 use bus::command::{Batch, PatchFormat, Replies, Resource, Write};
+use bus::{Bus, Config, subject};
 use bytes::Bytes;
 use futures::future::join_all;
 use model::Reason;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, config_map, now, pod, value};
 
@@ -141,4 +146,44 @@ async fn nothing_is_done_once_nobody_waits_for_it() {
     let late = write_before(&cluster, -1, vec![create(config_map("a"))]).await.replies.remove(0);
     assert_eq!(late.expect_err("too late").reason, Reason::Timeout);
     assert!(cluster.is_gone("configmaps/a").await);
+}
+
+#[tokio::test]
+async fn whichever_server_is_there_answers_on_the_bus() {
+    let server = testkit::NatsServer::start().expect("a nats-server");
+    let cluster = Cluster::start().await;
+    let other = cluster.another().await;
+    let shutdown = CancellationToken::new();
+    let mut running = Vec::new();
+    for (name, one) in [("one", &cluster), ("two", &other)] {
+        let bus = connect(&server, name).await;
+        running.push(tokio::spawn(apiserver::commands::serve(
+            Arc::clone(&one.registry),
+            bus,
+            shutdown.clone(),
+        )));
+    }
+    let client = connect(&server, "client").await;
+    let deadline_ms = u64::MAX;
+    let write = async |index: usize| {
+        let items = vec![create(config_map(&format!("m{index}")))];
+        let batch = Batch { user: "system:kube-scheduler".to_owned(), deadline_ms, items };
+        client.request::<_, Replies>(subject::WRITE, &batch, PATIENCE).await.ok()
+    };
+    testkit::eventually("a server listens", async || write(0).await).await;
+    for index in 1..10 {
+        let replies = write(index).await.expect("an answer").replies;
+        assert!(replies[0].is_ok(), "{replies:?}");
+    }
+    assert_eq!(cluster.names("configmaps", &ListOptions::default()).await.len(), 10);
+    shutdown.cancel();
+    for one in running {
+        one.await.expect("no panic").expect("an orderly end");
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn connect(server: &testkit::NatsServer, name: &str) -> Bus {
+    Bus::connect(&Config { url: server.url(), name: name.to_owned() }).await.expect("a bus")
 }

@@ -147,4 +147,10 @@ async fn pods_are_found_by_their_node() {
         cluster.run(name, node).await;
     }
     assert_eq!(cluster.names(":pods", &fields("spec.nodeName=n1")).await, ["a", "c"]);
+    assert_eq!(cluster.names(":pods", &fields("spec.nodeName=n1,metadata.name!=a")).await, ["c"]);
+    assert_eq!(
+        cluster.names(":pods", &fields("spec.nodeName=n1,status.phase=Pending")).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(cluster.names(":pods", &fields("spec.nodeName=")).await, Vec::<String>::new());
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use apiserver::nodes::{Gateway, heartbeats::Beat, report};
 use apiserver::verbs::{DeleteOptions, ListOptions};
-use bus::node::{Attach, Attached, Heartbeat, PodReport, Report, Snapshot, Want};
+use bus::node::{Attach, Attached, Heartbeat, PodReport, Report, ReportReply, Snapshot, Want};
 use bus::{Bus, Config, codec, subject};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -280,6 +280,24 @@ async fn a_session_ends_when_another_server_has_a_newer_one() {
     }
     shutdown.cancel();
     running.await.expect("an orderly end");
+}
+
+#[tokio::test]
+async fn a_report_is_answered_once_it_is_committed() {
+    let server = NatsServer::start().expect("a nats-server");
+    let cluster = Cluster::start().await;
+    let shutdown = CancellationToken::new();
+    let bus = connect(&server, "apiserver").await;
+    let running = tokio::spawn(report::serve(Arc::clone(&cluster.registry), bus, shutdown.clone()));
+    let agent = connect(&server, "agent").await;
+    let reply: ReportReply = testkit::eventually("a server listens", async || {
+        agent.request(&subject::report("n1"), &node_report("2"), PATIENCE).await.ok()
+    })
+    .await;
+    assert!(reply.node.is_none() && reply.refused.is_none(), "{reply:?}");
+    assert_eq!(cluster.get("nodes/n1").await["status"]["capacity"]["cpu"], "2");
+    shutdown.cancel();
+    running.await.expect("no panic").expect("an orderly end");
 }
 
 async fn bind(cluster: &Cluster, pod: &str) {
