@@ -97,16 +97,7 @@ fn no_image(cluster: &Cluster) -> Result<()> {
 
 fn crash_loop(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
-    kubectl.ok_with(&[
-        "run",
-        "crashes",
-        "--image=busybox",
-        "--image-pull-policy=IfNotPresent",
-        "--",
-        "sh",
-        "-c",
-        "echo last words; exit 7",
-    ])?;
+    kubectl.ok_with(&["run", "crashes", "--image=busybox", "--", "sh", "-c", "echo last words; exit 7"])?;
     let line = eventually_within(Duration::from_secs(90), "it is in its crash loop", || {
         let line = kubectl.ok("get pod crashes --no-headers")?;
         Ok(line.contains("CrashLoopBackOff").then_some(line))

@@ -21,7 +21,7 @@ pub const STEPS: &[Step] = &[
 
 fn run(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
-    let text = kubectl.ok("run redis --image=redis --image-pull-policy=IfNotPresent")?;
+    let text = kubectl.ok("run redis --image=redis")?;
     ensure!(text.trim() == "pod/redis created", "{text}");
     kubectl.ok("wait --for=condition=Ready pod/redis --timeout=60s")?;
     let line = kubectl.ok("get pods redis --no-headers")?;
@@ -120,12 +120,11 @@ kind: Pod
 metadata: {name: two, labels: {app: two}}
 spec:
   initContainers:
-  - {name: first, image: busybox, imagePullPolicy: IfNotPresent, command: [sh, -c, "echo prepared > /shared/note"], volumeMounts: [{name: shared, mountPath: /shared}]}
+  - {name: first, image: busybox, command: [sh, -c, "echo prepared > /shared/note"], volumeMounts: [{name: shared, mountPath: /shared}]}
   containers:
-  - {name: server, image: redis, imagePullPolicy: IfNotPresent, volumeMounts: [{name: shared, mountPath: /shared}]}
+  - {name: server, image: redis, volumeMounts: [{name: shared, mountPath: /shared}]}
   - name: beside
     image: busybox
-    imagePullPolicy: IfNotPresent
     command: [sh, -c, "cat /shared/note; trap 'exit 0' TERM; while true; do sleep 0.1; done"]
     volumeMounts: [{name: shared, mountPath: /shared}]
   volumes: [{name: shared, emptyDir: {}}]
@@ -162,7 +161,6 @@ spec:
   containers:
   - name: only
     image: busybox
-    imagePullPolicy: IfNotPresent
     command: [sh, -c, "echo $COLOR $WORD $POD_NAME; cat /etc/settings/color /etc/hidden/word"]
     env:
     - {name: COLOR, valueFrom: {configMapKeyRef: {name: settings, key: color}}}

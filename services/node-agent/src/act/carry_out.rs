@@ -100,10 +100,11 @@ async fn ensure<R: Runtime>(
     pulling: &(dyn Fn() + Send + Sync),
 ) -> Result<Result<Ensured, ImageProblem>, CriError> {
     let here = |record: ImageRecord, pulled| Ok(Ok(Ensured { image: record.image, pulled }));
-    let present = match policy {
-        PullPolicy::Always => None,
-        PullPolicy::IfNotPresent | PullPolicy::Never => runtime.image(image).await?,
-    };
+    let present = runtime.image(image).await?.filter(|record| match policy {
+        // An image from an archive came from no registry, so there is none that could have a newer one.
+        PullPolicy::Always => record.is_from_archive(),
+        PullPolicy::IfNotPresent | PullPolicy::Never => true,
+    });
     match (present, policy) {
         (Some(record), _) => return here(record, None),
         (None, PullPolicy::Never) => return Ok(Err(ImageProblem::Never)),

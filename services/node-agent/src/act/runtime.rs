@@ -120,6 +120,16 @@ pub struct ImageRecord {
     pub size: u64,
 }
 
+// === impl ImageRecord ===
+
+impl ImageRecord {
+    /// Whether it was loaded by hand. A pull records the digest under which the registry has the image; an archive
+    /// has only tags.
+    pub fn is_from_archive(&self) -> bool {
+        !self.names.iter().any(|name| name.contains('@'))
+    }
+}
+
 /// What came of a command or a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
