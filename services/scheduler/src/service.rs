@@ -1,0 +1,209 @@
+//! The one loop that awaits: changes in, decisions, binds and news out.
+//!
+//! A lone pod waits for nothing: its change wakes the loop, and its bind leaves in the same turn. Under load the loop
+//! takes in all that is known before it decides, and binds are packed while earlier ones are on their way.
+
+use std::time::Duration;
+
+use bus::command::Reply;
+use client::{Follower, Writer};
+use futures::FutureExt;
+use k8s_openapi::jiff::Timestamp;
+use model::{Key, Revision};
+use runtime::Shutdown;
+use store::{Store, Unavailable};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::scheduler::Scheduler;
+use crate::tell::Told;
+
+/// What the scheduler follows.
+pub const COLLECTIONS: &[(&str, &str)] = &[("", "nodes"), ("", "pods")];
+
+/// Changes that are taken in before decisions go on: some milliseconds' worth.
+const OBSERVED_MAX: usize = 4_096;
+/// Decisions between two looks at what has changed: some milliseconds' worth at 5,000 nodes, and half a request.
+const DECIDED_MAX: usize = 256;
+/// How often the gauges are set.
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// The scheduler with its surroundings.
+pub struct Service {
+    scheduler: Scheduler,
+    store: Store,
+    follower: Follower,
+    writer: Writer,
+    binding: JoinSet<Bound>,
+    /// One request at a time: news has the lowest claim on the bus.
+    telling: JoinSet<(Vec<Told>, Vec<Reply>)>,
+    /// Asks for the end of the log, from a moment on.
+    settling: JoinSet<(Instant, Result<Revision, Unavailable>)>,
+    /// Once the view has passed this revision it shows everything that happened until that moment.
+    settles: Option<(Instant, Revision)>,
+    shown: Instant,
+}
+
+struct Bound {
+    keys: Vec<Key>,
+    replies: Vec<Reply>,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// A service that reads from `store` and writes by `writer`.
+    pub fn new(scheduler: Scheduler, store: Store, writer: Writer) -> Self {
+        Service {
+            scheduler,
+            follower: Follower::new(store.clone(), COLLECTIONS),
+            store,
+            writer,
+            binding: JoinSet::new(),
+            telling: JoinSet::new(),
+            settling: JoinSet::new(),
+            settles: None,
+            shown: Instant::now(),
+        }
+    }
+
+    /// Schedules until `shutdown`.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        while !shutdown.is_cancelled() {
+            self.observe_known();
+            self.settle_lost();
+            self.scheduler.turn(DECIDED_MAX, Instant::now(), Timestamp::now());
+            self.send();
+            self.show();
+            if self.scheduler.has_work(Instant::now()) {
+                self.take_answers();
+                // Others of this thread are to have their turn, too.
+                tokio::task::yield_now().await;
+            } else {
+                self.wait(&shutdown).await;
+            }
+        }
+        // Binds that are on their way are decided by the log, whether we hear of them or not.
+        self.binding.abort_all();
+        self.telling.abort_all();
+    }
+
+    /// Takes in what has happened already.
+    fn observe_known(&mut self) {
+        let now = Instant::now();
+        for _ in 0..OBSERVED_MAX {
+            let Some(told) = self.follower.next().now_or_never() else { return };
+            told.iter().for_each(|one| self.scheduler.observe(one, now));
+        }
+    }
+
+    fn take_answers(&mut self) {
+        while let Some(ended) = self.binding.try_join_next() {
+            self.bound(ended);
+        }
+        while let Some(ended) = self.telling.try_join_next() {
+            self.told(ended);
+        }
+    }
+
+    /// Waits for whatever happens next.
+    async fn wait(&mut self, shutdown: &Shutdown) {
+        let due = self.next_due();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            Some(ended) = self.binding.join_next() => self.bound(ended),
+            Some(ended) = self.telling.join_next() => self.told(ended),
+            Some(ended) = self.settling.join_next() => self.settles = settled(ended),
+            told = self.follower.next() => {
+                let now = Instant::now();
+                told.iter().for_each(|one| self.scheduler.observe(one, now));
+            }
+            () = sleep_until(due) => {}
+        }
+    }
+
+    /// Binds whose answers were lost: the end of the log says which of them have happened.
+    fn settle_lost(&mut self) {
+        let now = Instant::now();
+        if let Some((moment, _)) = self.settles.take_if(|(_, revision)| self.follower.passed() >= *revision) {
+            self.scheduler.give_up_lost(moment, now);
+        }
+        let is_due = self.scheduler.next_lost().is_some_and(|due| due <= now);
+        if is_due && self.settles.is_none() && self.settling.is_empty() {
+            let store = self.store.clone();
+            self.settling.spawn(async move { (now, store.barrier().await) });
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        // While the end of the log is asked for, or waited for, its coming is what wakes us.
+        let lost = self.scheduler.next_lost().filter(|_| self.settles.is_none() && self.settling.is_empty());
+        match (self.scheduler.next_due(), lost) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn send(&mut self) {
+        while let Some(batch) = self.scheduler.take_binds() {
+            let writer = self.writer.clone();
+            self.binding.spawn(async move {
+                let replies = writer.write(batch.writes).await;
+                Bound { keys: batch.keys, replies }
+            });
+        }
+        if self.telling.is_empty() {
+            let (writes, told) = self.scheduler.take_news(Timestamp::now());
+            if !writes.is_empty() {
+                let writer = self.writer.clone();
+                self.telling.spawn(async move { (told, writer.write(writes).await) });
+            }
+        }
+    }
+
+    fn bound(&mut self, ended: Result<Bound, tokio::task::JoinError>) {
+        match ended {
+            Ok(Bound { keys, replies }) => self.scheduler.bound(&keys, replies, Instant::now()),
+            Err(error) => warn!("a request of binds ended badly: {error}"),
+        }
+    }
+
+    fn told(&mut self, ended: Result<(Vec<Told>, Vec<Reply>), tokio::task::JoinError>) {
+        match ended {
+            Ok((told, replies)) => self.scheduler.told(told, &replies),
+            Err(error) => warn!("a request of news ended badly: {error}"),
+        }
+    }
+
+    fn show(&mut self) {
+        if self.shown.elapsed() >= SHOWN_EVERY {
+            self.shown = Instant::now();
+            self.scheduler.show();
+        }
+    }
+}
+
+fn settled(
+    ended: Result<(Instant, Result<Revision, Unavailable>), tokio::task::JoinError>,
+) -> Option<(Instant, Revision)> {
+    match ended {
+        Ok((moment, Ok(revision))) => Some((moment, revision)),
+        // It is asked again.
+        Ok((_, Err(error))) => {
+            debug!("the end of the log is not known: {error}");
+            None
+        }
+        Err(error) => {
+            warn!("asking for the end of the log ended badly: {error}");
+            None
+        }
+    }
+}
+
+async fn sleep_until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
