@@ -83,6 +83,12 @@ pub fn advance(
     }
 }
 
+/// Whether a container is to be started in a sandbox that is yet to be made.
+pub fn is_to_run(view: &View<'_>, container: &Container) -> bool {
+    let exit = view.observed.newest(&container.name).and_then(|newest| newest.state.exit());
+    exit.is_none_or(|exit| runs_again(view.pod, container, exit, true))
+}
+
 /// In a new sandbox init containers do their work again, others by the pod's policy.
 fn runs_again(pod: &Pod, container: &Container, exit: &Exit, is_first_here: bool) -> bool {
     let is_init = init_containers(pod).iter().any(|init| init.name == container.name);
@@ -123,13 +129,11 @@ fn start_again(
     sandbox: &Sandbox,
     exit: Option<&Exit>,
 ) {
-    if let Some(exit) = exit
-        && waits_after(view, memory, decision, container, exit)
-    {
-        return;
-    }
     let slot = Slot::Container(container.name.clone());
-    if memory.held(&slot, view.now, decision) || !ensure_image(view, memory, decision, container) {
+    // Both are asked, as either may have the next moment at which the status changes.
+    let is_held = memory.held(&slot, view.now, decision);
+    let waits = exit.is_some_and(|exit| waits_after(view, memory, decision, container, exit));
+    if is_held || waits || !ensure_image(view, memory, decision, container) {
         return;
     }
     // One start at a time, in the spec's order: a container may rely on the postStart hook of the one before it.

@@ -94,7 +94,8 @@ fn run(view: &View<'_>, memory: &mut Memory, decision: &mut Decision) {
         return;
     }
     let Some(sandbox) = ready_sandbox(view, memory, decision) else {
-        for container in first_containers(view.pod) {
+        let first = first_containers(view.pod).iter();
+        for container in first.filter(|container| containers::is_to_run(view, container)) {
             containers::ensure_image(view, memory, decision, container);
         }
         return;
