@@ -1,5 +1,9 @@
 //! The agent on a real containerd, told what to do over a real bus.
 
+#![allow(clippy::unwrap_used)] // A test ends where it does not go on.
+
+#[path = "containerd/streams.rs"]
+mod streams;
 mod support;
 
 use std::path::PathBuf;
@@ -35,9 +39,9 @@ struct Scene {
 impl Scene {
     async fn set() -> Option<Scene> {
         let machine = Machine::start().await?;
-        let nats = NatsServer::start().unwrap();
+        let nats = NatsServer::start().expect("a bus");
         let config = bus::Config { url: nats.url(), name: "test".to_owned() };
-        let bus = Bus::connect(&config).await.unwrap();
+        let bus = Bus::connect(&config).await.expect("the URL is one");
         let control = Control::start(&bus, NODE).await;
         let mut scene = Scene { nats, machine, control, agent: None };
         scene.start_agent().await;
@@ -50,24 +54,33 @@ impl Scene {
             format!("--nats-url={}", self.nats.url()),
             format!("--node-name={NODE}"),
             "--node-ip=192.0.2.1".to_owned(),
+            "--no-services".to_owned(),
             format!("--data-dir={}", self.machine.data().display()),
             format!("--containerd-socket={}", self.machine.socket().display()),
         ]);
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(node_agent::serve(arguments.config, shutdown.clone()));
+        let task = tokio::spawn(node_agent::run(arguments.config, shutdown.clone()));
         self.agent = Some((task, shutdown));
     }
 
     async fn stop_agent(&mut self) {
         if let Some((task, shutdown)) = self.agent.take() {
             shutdown.cancel();
-            task.await.unwrap().unwrap();
+            task.await.expect("the agent does not panic").expect("the agent ends well");
         }
     }
 
+    /// Deletes every pod and waits until the machine is as it was.
+    async fn end(&mut self) {
+        for name in self.control.pods() {
+            self.control.delete(&name, 0).await;
+        }
+        self.control.until("the pods are gone", 30, |control| control.pods().is_empty()).await;
+        self.stop_agent().await;
+    }
+
     fn log(&self, name: &str, attempt: u32) -> String {
-        let uid = self.control.pod(name)["metadata"]["uid"].as_str().unwrap().to_owned();
-        let folder = format!("log/pods/default_{name}_{uid}/main/{attempt}.log");
+        let folder = format!("log/pods/default_{name}_{}/main/{attempt}.log", self.control.uid(name));
         std::fs::read_to_string(self.machine.data().join(folder)).unwrap_or_default()
     }
 
@@ -124,7 +137,7 @@ async fn a_pod_runs_and_leaves_nothing_behind() {
 
     let status = control.status("timed-0");
     let main = control.main("timed-0");
-    let uid = control.pod("timed-0")["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid = control.uid("timed-0");
     assert!(status["podIP"].as_str().unwrap().starts_with("10."), "{status}");
     assert_eq!(status["hostIP"], "192.0.2.1");
     assert_eq!(status["qosClass"], "BestEffort");
@@ -156,7 +169,7 @@ async fn a_pod_runs_and_leaves_nothing_behind() {
     let client = scene.machine.client();
     assert!(client.list_sandboxes(Default::default()).await.unwrap().is_empty());
     assert!(client.list_containers(Default::default()).await.unwrap().is_empty());
-    scene.stop_agent().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,11 +223,11 @@ async fn containers_see_their_environment_and_volumes() {
     }
     control.put("configmaps", "config", config("blue")).await;
     scene.until_log("web", "now blue").await;
-    let uid = control.pod("web")["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid = control.uid("web");
     control.delete("web", 1).await;
     control.until("the pod is gone", 30, |control| control.pod("web").is_null()).await;
     assert!(!scene.pod_folder(&uid).exists(), "nothing is left mounted");
-    scene.stop_agent().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -269,7 +282,7 @@ async fn what_goes_wrong_is_told_and_tried_again() {
     control.put("secrets", "later", json!({"metadata": {"name": "later"}, "data": {"a": "MQ=="}})).await;
     control.until_running("unset").await;
     control.until_running("unmounted").await;
-    scene.stop_agent().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,7 +326,7 @@ async fn containers_outlive_the_agent_and_containerd() {
     control.run("after", forever(), json!({})).await;
     control.until_running("after").await;
     assert_eq!(control.main("stays")["containerID"], id);
-    scene.stop_agent().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -348,7 +361,7 @@ async fn init_containers_come_first_and_probes_decide_on_ready() {
     assert_eq!(condition(&status, "Ready")["status"], "False");
     assert_eq!(condition(&status, "Ready")["message"], "containers with unready status: [main]");
 
-    let uid = control.pod("probed")["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid = control.uid("probed");
     let shared = scene.pod_folder(&uid).join("volumes/kubernetes.io~empty-dir/shared");
     std::fs::write(shared.join("ready"), "").unwrap();
     control.until_running("probed").await;
@@ -359,5 +372,5 @@ async fn init_containers_come_first_and_probes_decide_on_ready() {
     control.until_running("probed").await;
     control.delete("probed", 1).await;
     control.until("the pod is gone", 30, |control| control.pod("probed").is_null()).await;
-    scene.stop_agent().await;
+    scene.end().await;
 }

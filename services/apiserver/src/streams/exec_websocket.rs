@@ -18,7 +18,7 @@ const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 
-/// How often the client hears of us though the command is silent. kubectl gives up after a minute without.
+/// How often the client hears of us though the command is silent, so that one that vanished is noticed.
 const PONG: Duration = Duration::from_secs(15);
 
 /// Carries `stream` until the command has ended or the client is gone, which ends the command's streams.

@@ -73,8 +73,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Speaker<IO> {
         self.sink.send(encode(self.channels, channel, bytes)).await
     }
 
-    /// Says that we are here. An answer that nobody asked for is allowed, and stops the client's own clock while we
-    /// do not read what it sends.
+    /// Says that we are here. An answer that nobody asked for is allowed, and needs none.
     pub(super) async fn pong(&mut self) -> Result<(), Error> {
         self.sink.send(Message::Pong(Bytes::new())).await
     }

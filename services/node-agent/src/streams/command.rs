@@ -3,7 +3,7 @@
 use bus::stream::{Chunk, Event, Kind, Reader, Stdio, Stream, Writer};
 use bytes::Bytes;
 use model::Status;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use spdy::{Connection, Headers, Receiver, Sender};
 use tokio::sync::mpsc;
 
@@ -145,10 +145,22 @@ async fn result(mut error: Receiver) -> Bytes {
             Err(error) => break error.to_string(),
         }
     };
-    if serde_json::from_slice::<IgnoredAny>(&text).is_ok() {
-        return text.into();
+    if let Ok(status) = serde_json::from_slice(&text) {
+        return in_short(status).to_string().into();
     }
     last_word(&Status::internal(format!("the runtime ended the streams: {end}")))
+}
+
+/// The same result for every runtime: each words an exit code in its own way, some with the whole command in it.
+fn in_short(mut status: Value) -> Value {
+    let code = status["details"]["causes"].as_array().and_then(|causes| {
+        let cause = causes.iter().find(|cause| cause["reason"] == "ExitCode")?;
+        cause["message"].as_str().map(str::to_owned)
+    });
+    if let Some(code) = code.filter(|_| status["reason"] == "NonZeroExitCode") {
+        status["message"] = format!("command terminated with exit code {code}").into();
+    }
+    status
 }
 
 /// From the client to the command, until the client has gone. Resizing does not wait for input that waits.
@@ -199,4 +211,35 @@ async fn write_to(sender: Option<&mut Sender>, mut queue: mpsc::UnboundedReceive
     }
     // Says that input has ended.
     let _ = sender.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_exit_code_is_worded_alike_for_every_runtime() {
+        let status = |message: &str| {
+            json!({
+                "metadata": {}, "status": "Failure", "message": message, "reason": "NonZeroExitCode",
+                "details": {"causes": [{"reason": "ExitCode", "message": "3"}]},
+            })
+        };
+        let long = "command terminated with non-zero exit code: error executing command [sh], exit code 3";
+        assert_eq!(in_short(status(long)), status("command terminated with exit code 3"));
+    }
+
+    #[test]
+    fn every_other_result_stays_as_it_is() {
+        let cases = [
+            json!({"metadata": {}, "status": "Success"}),
+            json!({"status": "Failure", "message": "no such file or directory", "reason": "InternalError"}),
+            json!("text"),
+        ];
+        for status in cases {
+            assert_eq!(in_short(status.clone()), status);
+        }
+    }
 }

@@ -32,6 +32,9 @@ pub struct Opening {
 
 /// Opens a stream to a pod on `node`. The error is what the user gets to see.
 pub async fn open(bus: &Bus, node: &str, open: Open) -> Result<Stream, Status> {
+    if !bus.is_connected() {
+        return Err(Status::unavailable("the bus is gone"));
+    }
     // Subscribed before we ask, so that the node's first frame finds us.
     let incoming = bus.subscribe(&subject::stream_from_node(node, &open.id)).await?;
     let answer: Result<Opened, BusError> = bus.request(&subject::open(node), &open, PATIENCE).await;
