@@ -2,11 +2,10 @@
 
 use std::sync::Mutex;
 
+use model::spelling::LETTERS;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-/// Letters of generated names: no vowels and nothing that looks like another, so that no words come out.
-const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Letters that are appended to `generateName`.
 const SUFFIX: usize = 5;
 /// Bytes of `generateName` that are kept, so that the whole stays a label (63 bytes).

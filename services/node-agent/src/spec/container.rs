@@ -7,6 +7,7 @@ use cri::v1::{
     ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, MountPropagation,
 };
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use model::spelling::Fnv;
 
 use super::env::{self, ConfigError, Sources};
 use super::expand::expand;
@@ -93,12 +94,8 @@ pub fn blueprint(
 /// Tells a container from what it would be now. Only an image can change while a pod lives; the text is kept with the
 /// container and compared by later versions of this program, so it must stay the same for the same image.
 pub fn hash(container: &Container) -> String {
-    // FNV-1a, 64 bits.
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
     let text = [container.name.as_str(), image::name(container)].join("\n");
-    let hash = text.bytes().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    format!("{hash:x}")
+    format!("{:x}", Fnv::of(text))
 }
 
 fn labels(pod: &Pod, container: &Container) -> HashMap<String, String> {

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use model::spelling::{Fnv, letters};
 use serde_json::{Map, Value};
 
 use crate::observe::Template;
 
 /// The label that keeps the pods of one Deployment's sets apart.
 pub const HASH_LABEL: &str = "pod-template-hash";
-/// Letters that spell no words, and digits that are not mistaken for letters.
-const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// 27^10 is beyond 2^47: two templates of one Deployment practically never share a hash.
 const HASH_LENGTH: usize = 10;
 
@@ -47,17 +46,11 @@ pub fn selector_with_hash(selector: &Value, hash: &str) -> Value {
 /// Ten characters that name a template; `collisions` gives it another name when that one is taken.
 pub fn hash(template: &Template, collisions: Option<i32>) -> String {
     let mut hash = Fnv::default();
-    hash.value(&pruned(&template.0));
+    write(&mut hash, &pruned(&template.0));
     if let Some(count) = collisions {
-        hash.bytes(&count.to_le_bytes());
+        hash.write(&count.to_le_bytes());
     }
-    let mut rest = hash.0;
-    let letter = |_| {
-        let letter = ALPHABET[(rest % ALPHABET.len() as u64) as usize];
-        rest /= ALPHABET.len() as u64;
-        char::from(letter)
-    };
-    (0..HASH_LENGTH).map(letter).collect()
+    letters(hash.0, HASH_LENGTH)
 }
 
 fn without_hash(template: &Template) -> Template {
@@ -119,45 +112,28 @@ fn covers(whole: &Value, part: &Value) -> bool {
     }
 }
 
-/// FNV-1a, 64 bits: names must be the same in every build.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    /// Fields in the order of their names, whatever order they are kept in.
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Object(fields) => {
-                self.bytes(b"{");
-                for (name, value) in fields.iter().collect::<BTreeMap<_, _>>() {
-                    self.bytes(name.as_bytes());
-                    self.bytes(b":");
-                    self.value(value);
-                    self.bytes(b",");
-                }
-                self.bytes(b"}");
+/// Takes in fields in the order of their names, whatever order they are kept in.
+fn write(hash: &mut Fnv, value: &Value) {
+    match value {
+        Value::Object(fields) => {
+            hash.write(b"{");
+            for (name, value) in fields.iter().collect::<BTreeMap<_, _>>() {
+                hash.write(name.as_bytes());
+                hash.write(b":");
+                write(hash, value);
+                hash.write(b",");
             }
-            Value::Array(items) => {
-                self.bytes(b"[");
-                for item in items {
-                    self.value(item);
-                    self.bytes(b",");
-                }
-                self.bytes(b"]");
-            }
-            other => self.bytes(other.to_string().as_bytes()),
+            hash.write(b"}");
         }
+        Value::Array(items) => {
+            hash.write(b"[");
+            for item in items {
+                write(hash, item);
+                hash.write(b",");
+            }
+            hash.write(b"]");
+        }
+        other => hash.write(other.to_string().as_bytes()),
     }
 }
 
