@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::proxy::cidr::Cidr;
+
 /// How a node agent is started.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
@@ -37,6 +39,16 @@ pub struct Config {
     /// Addresses of the cluster's name servers; pods use the node's own without
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     pub cluster_dns: Vec<IpAddr>,
+    /// Range of all pods' addresses: what pods send out of it is seen with the node's address; without it that is
+    /// left to the CNI plugins
+    #[arg(long, value_name = "CIDR")]
+    pub cluster_cidr: Option<Cidr>,
+    /// Range of Services' addresses: what nobody answers for there is refused
+    #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
+    pub service_cidr: Cidr,
+    /// Leave Services to another program on this node
+    #[arg(long)]
+    pub no_services: bool,
     /// Domain of the cluster's services
     #[arg(long, default_value = "cluster.local", value_name = "DOMAIN")]
     pub cluster_domain: String,

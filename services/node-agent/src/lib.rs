@@ -14,6 +14,7 @@
 //!         └─> the loop    v
 //!                     API server
 //! ```
+//! Services go from observe/attach to `proxy` alone, which brings the kernel's nftables up to them.
 //! `spec` turns a pod's spec into what the runtime and the disk are asked for; `node` is about the node itself.
 //! Absent on purpose: an open port, an address of the store, and any write but by report.
 
@@ -23,6 +24,7 @@ pub mod node;
 pub mod observe;
 pub mod pods;
 pub mod probes;
+pub mod proxy;
 pub mod report;
 pub mod service;
 pub mod settings;
@@ -47,16 +49,13 @@ use act::hollow::Hollow;
 use node::facts::{self, Facts};
 use node::object::{Identity, allocatable};
 use pods::Pods;
+use proxy::Proxy;
+use proxy::nft::Ranges;
 use service::Agent;
 use settings::{Paths, Resolver, Settings};
 
 /// Runs the agent until `shutdown`.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
-    serve(config, shutdown).await
-}
-
-/// The same without starting to log, for who does so by itself.
-pub async fn serve(config: Config, shutdown: Shutdown) -> Result<()> {
     let name = config.node_name.clone().unwrap_or_else(facts::hostname);
     let readiness = Readiness::new();
     runtime::admin::serve(config.admin.admin_addr, readiness.clone(), shutdown.clone()).await?;
@@ -85,7 +84,10 @@ async fn run_on<R: Runtime>(
     let pods = Pods::default();
     let streams = streams::Host { bus: bus.clone(), node: name.clone(), pods: pods.clone(), runtime: client };
     let serving = tokio::spawn(streams::serve(streams, shutdown.clone()));
+    let has_services = !config.hollow && !config.no_services;
+    let ranges = Ranges { pods: config.cluster_cidr, services: Some(config.service_cidr) };
     let agent = Agent {
+        proxy: has_services.then(|| (Proxy::new(&name), ranges)),
         settings: settings(config, &name, &ips, &machine.facts()),
         identity: Identity { name, ips, labels: config.labels(), max_pods: config.max_pods },
         bus,

@@ -23,6 +23,8 @@ use crate::observe::relist::{Interest, relist};
 use crate::pods::Pods;
 use crate::probes::Prober;
 use crate::probes::prober::Said;
+use crate::proxy::Proxy;
+use crate::proxy::nft::Ranges;
 use crate::report::events::Events;
 use crate::report::{Outbox, sender};
 use crate::settings::Settings;
@@ -50,6 +52,8 @@ pub struct Agent<R> {
     pub settings: Settings,
     /// Where its pods are seen.
     pub pods: Pods,
+    /// What carries out Services, and the ranges that it knows; `None` for a node without a network of its own.
+    pub proxy: Option<(Proxy, Ranges)>,
     /// Where it tells what it waits for.
     pub readiness: Readiness,
 }
@@ -86,10 +90,14 @@ impl<R: Runtime> Agent<R> {
             bus: self.bus.clone(),
             node: self.identity.name.clone(),
             inputs: inputs.clone(),
+            proxy: self.proxy.as_ref().map(|(proxy, _)| proxy.clone()),
             session,
             readiness: self.readiness.condition("attached"),
         };
         tasks.spawn(follower.run(shutdown.clone()));
+        if let Some((proxy, ranges)) = self.proxy {
+            tasks.spawn(proxy.run(ranges, self.readiness.condition("services"), shutdown.clone()));
+        }
         tasks.spawn(relist(self.runtime.clone(), inputs.clone(), interested, is_up, shutdown.clone()));
         tasks.spawn(heartbeat::beat(
             self.bus.clone(),

@@ -3,7 +3,7 @@
 //! ```text
 //!  agent                                        API server
 //!    │ subscribe node.<node>.want                   │
-//!    ├─ attach.<node>  Attach ─────────────────────>│ follows the node's pods and what they reference
+//!    ├─ attach.<node>  Attach ─────────────────────>│ follows the node's pods, what they reference, all Services
 //!    │<─ Snapshot frames on the reply subject ──────┤ the last says at which link of the chain it stands
 //!    │<─ node.<node>.want  Want{prev, link} ────────┤ each names the one before it; keepalives name the last
 //!    ├─ report.<node>  Report ─────────────────────>│ committed before it is answered
@@ -28,6 +28,10 @@ pub const FRAME_BYTES: usize = 256 * 1024;
 pub struct Attach {
     /// Chosen by the agent at random for this attachment.
     pub session: String,
+    /// Whether it carries out Services on its node: then every Service and EndpointSlice is wanted of it as well, cut
+    /// down to what that needs. A hollow agent does not ask for them.
+    #[serde(default)]
+    pub services: bool,
 }
 
 /// A part of the answer to [`Attach`].

@@ -16,8 +16,8 @@ use tracing::{debug, info, warn};
 
 use super::heartbeats::Beat;
 use super::hub::Hub;
-use super::metrics;
 use super::session::frames;
+use super::{metrics, services};
 use crate::registry::Registry;
 
 /// Attachments that wait for the state to catch up; more wait on the bus.
@@ -61,9 +61,14 @@ impl Gateway {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), BusError> {
         let mut inbox = Inbox::open(&self.bus).await?;
         while !shutdown.is_cancelled() {
-            let listing = self.registry.store().list(&Key::prefix("", "pods", None));
-            let mut hub = Hub::new(&listing.items);
-            if let Ok(changes) = self.registry.store().watch("", listing.revision) {
+            let store = self.registry.store();
+            let listing = store.list(&Key::prefix("", "pods", None));
+            // Listed after the pods: what changed between the two lists is told again, which does no harm.
+            let services = services::COLLECTIONS
+                .iter()
+                .flat_map(|(group, plural)| store.list(&Key::prefix(group, plural, None)).items);
+            let mut hub = Hub::new(&listing.items, services);
+            if let Ok(changes) = store.watch("", listing.revision) {
                 self.serve(&mut hub, changes, &mut inbox, &shutdown).await;
             }
             metrics::SESSIONS.set(0);
@@ -160,7 +165,7 @@ impl Gateway {
     async fn attach(&self, hub: &mut Hub, request: &Incoming, attach: &Attach) {
         let node = subject::node_of(request.subject());
         let now = Timestamp::now();
-        let snapshot = hub.attach(&node, &attach.session, now, &|key| self.registry.store().get(key));
+        let snapshot = hub.attach(&node, attach, now, &|key| self.registry.store().get(key));
         info!(node, session = attach.session, objects = snapshot.len(), "agent attached");
         metrics::ATTACHMENTS.inc();
         for frame in frames(snapshot) {

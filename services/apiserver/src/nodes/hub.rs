@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use bus::node::{Want, Wanted};
+use bus::node::{Attach, Want, Wanted};
 use jiff::{SignedDuration, Timestamp};
 use model::Key;
 use store::{Change, Item};
 
 use super::bound_pod::BoundPod;
 use super::heartbeats::Beat;
+use super::services::{self, Services};
 use super::session::{Lookup, Session};
 
 const PODS: &str = "core/pods/";
@@ -26,6 +27,8 @@ pub struct Hub {
     /// Pods that have a node, as of the last change applied.
     pods: HashMap<Key, BoundPod>,
     by_node: HashMap<String, BTreeSet<Key>>,
+    /// What every node that carries out Services needs to know.
+    services: Services,
     /// By node.
     sessions: HashMap<String, Session>,
     /// Nodes with a session that refer to an object.
@@ -37,9 +40,9 @@ pub struct Hub {
 // === impl Hub ===
 
 impl Hub {
-    /// A hub without sessions, from every pod at one moment.
-    pub fn new(pods: &[Item]) -> Hub {
-        let mut hub = Hub::default();
+    /// A hub without sessions, from every pod, Service and EndpointSlice at one moment.
+    pub fn new(pods: &[Item], services: impl IntoIterator<Item = Item>) -> Hub {
+        let mut hub = Hub { services: Services::new(services), ..Hub::default() };
         for pod in pods.iter().filter_map(BoundPod::read) {
             hub.insert(pod);
         }
@@ -47,10 +50,15 @@ impl Hub {
     }
 
     /// Begins a session: everything that its agent needs to know. Replaces the node's session if it has one.
-    pub fn attach(&mut self, node: &str, id: &str, now: Timestamp, lookup: Lookup<'_>) -> Vec<Wanted> {
+    ///
+    /// Services come first: a pod finds those that are there in its environment.
+    pub fn attach(&mut self, node: &str, attach: &Attach, now: Timestamp, lookup: Lookup<'_>) -> Vec<Wanted> {
         self.detach(node);
-        let mut session = Session::new(id, now);
+        let mut session = Session::new(attach, now);
         let mut snapshot = Vec::new();
+        if attach.services {
+            snapshot.extend(self.services.all());
+        }
         for pod in self.by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get(key)) {
             snapshot.extend(session.put(pod, None, lookup));
         }
@@ -108,6 +116,8 @@ impl Hub {
             self.apply_to_pod(change, lookup);
         } else if key.starts_with(SECRETS) || key.starts_with(CONFIG_MAPS) {
             self.apply_to_referenced(change);
+        } else if services::concerns(change.key()) {
+            self.apply_to_services(change);
         }
     }
 
@@ -156,6 +166,13 @@ impl Hub {
             if let Some(wanted) = wanted {
                 self.untold.entry(node.clone()).or_default().push(wanted);
             }
+        }
+    }
+
+    fn apply_to_services(&mut self, change: &Change) {
+        let Some(wanted) = self.services.apply(change) else { return };
+        for (node, _) in self.sessions.iter().filter(|(_, session)| session.hears_of_services()) {
+            self.untold.entry(node.clone()).or_default().push(wanted.clone());
         }
     }
 
@@ -233,6 +250,10 @@ mod tests {
         Change::Delete { key: item.key.clone(), revision: Revision(revision), previous: item }
     }
 
+    fn session(id: &str) -> Attach {
+        Attach { session: id.to_owned(), services: false }
+    }
+
     /// `node link: keys`, with `-` before what is gone.
     fn told(hub: &mut Hub) -> Vec<String> {
         let text = |wanted: &Wanted| {
@@ -252,8 +273,8 @@ mod tests {
 
     #[test]
     fn an_agent_hears_of_its_own_pods_and_what_they_refer_to_and_of_nothing_else() {
-        let mut hub = Hub::new(&[pod("old", 1, "n1", "x"), pod("other", 1, "n2", "y")]);
-        let snapshot = hub.attach("n1", "s", Timestamp::UNIX_EPOCH, &some_secret);
+        let mut hub = Hub::new(&[pod("old", 1, "n1", "x"), pod("other", 1, "n2", "y")], []);
+        let snapshot = hub.attach("n1", &session("s"), Timestamp::UNIX_EPOCH, &some_secret);
         let keys: Vec<&str> = snapshot.iter().map(|one| one.key.as_str()).collect();
         assert_eq!(keys, ["core/secrets/d/x", "core/pods/d/old"]);
 
@@ -270,9 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_hears_of_every_service_if_it_asks() {
+        let service = |name: &str, revision| {
+            item("services", name, revision, json!({"clusterIP": "10.96.0.7", "port": revision}))
+        };
+        let mut hub = Hub::new(&[pod("a", 1, "n1", "x")], [service("old", 1)]);
+        let asks = Attach { services: true, ..session("s") };
+        let snapshot = hub.attach("n1", &asks, Timestamp::UNIX_EPOCH, &|_| None);
+        let keys: Vec<&str> = snapshot.iter().map(|one| one.key.as_str()).collect();
+        assert_eq!(keys, ["core/services/d/old", "core/pods/d/a"]);
+        hub.attach("n2", &session("t"), Timestamp::UNIX_EPOCH, &|_| None);
+        hub.apply(&put(service("new", 2)), &|_| None);
+        hub.apply(&delete(service("old", 1), 3), &|_| None);
+        assert_eq!(told(&mut hub), ["n1 0>1: services/new -services/old"]);
+    }
+
+    #[test]
     fn a_pod_is_wanted_from_the_moment_it_is_bound() {
-        let mut hub = Hub::new(&[]);
-        hub.attach("n1", "s", Timestamp::UNIX_EPOCH, &some_secret);
+        let mut hub = Hub::new(&[], []);
+        hub.attach("n1", &session("s"), Timestamp::UNIX_EPOCH, &some_secret);
         hub.apply(&put(item("pods", "a", 3, json!({"containers": []}))), &some_secret);
         assert_eq!(told(&mut hub), Vec::<String>::new());
         hub.apply(&put(pod("a", 4, "n1", "x")), &some_secret);
@@ -284,10 +321,10 @@ mod tests {
 
     #[test]
     fn a_newer_session_starts_from_a_snapshot_of_its_own() {
-        let mut hub = Hub::new(&[pod("a", 1, "n1", "x")]);
-        hub.attach("n1", "s1", Timestamp::UNIX_EPOCH, &some_secret);
+        let mut hub = Hub::new(&[pod("a", 1, "n1", "x")], []);
+        hub.attach("n1", &session("s1"), Timestamp::UNIX_EPOCH, &some_secret);
         hub.apply(&put(pod("b", 4, "n1", "x")), &some_secret);
-        let snapshot = hub.attach("n1", "s2", Timestamp::UNIX_EPOCH, &some_secret);
+        let snapshot = hub.attach("n1", &session("s2"), Timestamp::UNIX_EPOCH, &some_secret);
         assert_eq!(snapshot.len(), 3);
         assert_eq!(told(&mut hub), Vec::<String>::new());
         assert_eq!(hub.session("n1").map(Session::id), Some("s2"));
@@ -302,8 +339,8 @@ mod tests {
     fn a_session_ends_with_its_agents_silence_or_its_following_another() {
         let at = |seconds: i64| Timestamp::from_second(seconds).expect("a time");
         let beat = |seconds: i64, session: &str| Beat { received: at(seconds), session: session.to_owned() };
-        let mut hub = Hub::new(&[]);
-        hub.attach("n1", "s", at(100), &some_secret);
+        let mut hub = Hub::new(&[], []);
+        hub.attach("n1", &session("s"), at(100), &some_secret);
         // Sent before the agent had the answer.
         assert!(hub.note_beat("n1", &beat(101, "before")).is_none());
         assert!(hub.note_beat("n1", &beat(130, "s")).is_none());
@@ -311,8 +348,8 @@ mod tests {
         assert!(hub.note_beat("n1", &beat(130, "another")).is_some());
         assert!(hub.session("n1").is_none());
 
-        hub.attach("n1", "s", at(100), &some_secret);
-        hub.attach("n2", "t", at(100), &some_secret);
+        hub.attach("n1", &session("s"), at(100), &some_secret);
+        hub.attach("n2", &session("t"), at(100), &some_secret);
         let last = |node: &str| (node == "n1").then(|| beat(150, "s"));
         assert_eq!(hub.detach_silent(at(140), &last), ["n2"]);
         assert_eq!(hub.sessions().count(), 1);

@@ -17,6 +17,7 @@ pub mod report;
 mod bound_pod;
 mod hub;
 mod metrics;
+mod services;
 mod session;
 
 pub use gateway::Gateway;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bus::node::{FRAME_BYTES, Want, Wanted};
+use bus::node::{Attach, FRAME_BYTES, Want, Wanted};
 use jiff::Timestamp;
 use model::{Key, Revision};
 use store::Item;
@@ -14,6 +14,8 @@ use super::bound_pod::BoundPod;
 pub struct Session {
     id: String,
     began: Timestamp,
+    /// Whether the agent also hears of every Service.
+    services: bool,
     /// The last link of the chain.
     link: u64,
     /// How many of the node's pods refer to an object.
@@ -29,8 +31,20 @@ pub type Lookup<'a> = &'a dyn Fn(&Key) -> Option<Item>;
 
 impl Session {
     /// A new attachment.
-    pub fn new(id: &str, began: Timestamp) -> Session {
-        Session { id: id.to_owned(), began, link: 0, uses: HashMap::new(), told: HashMap::new() }
+    pub fn new(attach: &Attach, began: Timestamp) -> Session {
+        Session {
+            id: attach.session.clone(),
+            began,
+            services: attach.services,
+            link: 0,
+            uses: HashMap::new(),
+            told: HashMap::new(),
+        }
+    }
+
+    /// Whether the agent also hears of every Service.
+    pub fn hears_of_services(&self) -> bool {
+        self.services
     }
 
     /// The attachment's name.
@@ -190,6 +204,10 @@ mod tests {
         }
     }
 
+    fn session() -> Session {
+        Session::new(&Attach { session: "s".to_owned(), services: false }, Timestamp::UNIX_EPOCH)
+    }
+
     /// `secrets/x@1` for an object, `-secrets/x` for one that is gone.
     fn texts(wanted: Vec<Wanted>) -> Vec<String> {
         let text = |one: Wanted| match one.object {
@@ -201,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_a_pod_refers_to_comes_before_it_and_goes_with_the_last_that_does() {
-        let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
+        let mut session = session();
         let secret = |key: &Key| Some(item(key.as_str(), 3));
         let (a, b) = (pod("a", 5, &["x"]), pod("b", 6, &["x", "y"]));
         assert_eq!(texts(session.put(&a, None, &secret)), ["secrets/x@3", "pods/a@5"]);
@@ -214,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_object_that_a_pod_refers_to_never_goes_back_in_time() {
-        let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
+        let mut session = session();
         session.put(&pod("a", 5, &["x"]), None, &|key| Some(item(key.as_str(), 8)));
         let key = Key::object("", "secrets", "d", "x");
         assert!(session.put_referenced(&item(key.as_str(), 7)).is_none());
@@ -226,7 +244,7 @@ mod tests {
 
     #[test]
     fn each_link_names_the_one_before_it() {
-        let mut session = Session::new("s", Timestamp::UNIX_EPOCH);
+        let mut session = session();
         let large = |name: &str| Wanted {
             key: name.to_owned(),
             object: Some(Bytes::from(vec![0; FRAME_BYTES * 2 / 3])),

@@ -167,7 +167,7 @@ impl Agent {
         let client = self.bus.client();
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.expect("a subscription");
-        let attach = codec::encode(&Attach { session: self.session.clone() });
+        let attach = codec::encode(&Attach { session: self.session.clone(), services: false });
         client.publish_with_reply(subject::attach("n1"), inbox, attach).await.expect("published");
         let mut keys = Vec::new();
         loop {
@@ -204,7 +204,7 @@ async fn serve(server: &NatsServer, cluster: &Cluster, shutdown: &CancellationTo
     let running = tokio::spawn(gateway.run(shutdown.clone()));
     let bus = connect(server, "probe").await;
     testkit::eventually("the gateway listens", async || {
-        let probe = codec::encode(&Attach { session: "probe".to_owned() });
+        let probe = codec::encode(&Attach { session: "probe".to_owned(), services: false });
         bus.request_bytes(&subject::attach("probe"), probe, PATIENCE).await.ok()
     })
     .await;

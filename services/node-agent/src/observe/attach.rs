@@ -12,6 +12,7 @@ use tracing::{debug, info, info_span, warn};
 
 use super::chain::{Chain, Verdict};
 use crate::decide::Input;
+use crate::proxy::Proxy;
 use runtime::Shutdown;
 
 /// Three keepalives that did not come mean that the API server is gone.
@@ -33,6 +34,8 @@ pub struct Follower {
     pub node: String,
     /// Where changes go.
     pub inputs: mpsc::Sender<Input>,
+    /// Where Services go as well, if the node carries them out.
+    pub proxy: Option<Proxy>,
     /// The present session, empty while there is none.
     pub session: watch::Sender<String>,
     /// Met while there is one.
@@ -105,12 +108,15 @@ impl Follower {
         let session = format!("{:016x}", rand::rng().random::<u64>());
         past.push_front(session.clone());
         past.truncate(PAST_SESSIONS);
-        let question = Attach { session: session.clone() };
+        let question = Attach { session: session.clone(), services: self.proxy.is_some() };
         let mut answers = self.bus.request_many(&subject::attach(&self.node), &question).await?;
         let (objects, link) = snapshot(&mut answers).await?;
         answers.stop().await;
         info!(session, objects = objects.len(), "attached");
         *pause = PAUSE_FIRST;
+        if let Some(proxy) = &self.proxy {
+            proxy.reset(&objects);
+        }
         self.tell(Input::Snapshot(objects)).await?;
         self.session.send_replace(session.clone());
         self.readiness.set_ready();
@@ -145,6 +151,9 @@ impl Follower {
             }
             heard = tokio::time::Instant::now();
             if !want.changes.is_empty() {
+                if let Some(proxy) = &self.proxy {
+                    proxy.apply(&want.changes);
+                }
                 self.tell(Input::Changes(want.changes)).await?;
             }
         }

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bus::node;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use model::Key;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::spec::References;
 
-/// The pods of this node and what they refer to.
+/// The pods of this node, what they refer to, and the Services that they find in their environment.
 #[derive(Default)]
 pub struct Wanted {
     pods: BTreeMap<Key, Arc<Pod>>,
     config_maps: BTreeMap<Key, ConfigMap>,
     secrets: BTreeMap<Key, Secret>,
+    services: BTreeMap<Key, Service>,
 }
 
 /// What a change was about.
@@ -29,7 +30,7 @@ pub enum Changed {
         /// The namespace.
         namespace: String,
     },
-    /// Nothing that this agent knows.
+    /// Nothing that concerns a pod which is there.
     Nothing,
 }
 
@@ -62,6 +63,11 @@ impl Wanted {
                 put(&mut self.secrets, &key, change.object.map(|json| read(&key, &json)));
                 reference()
             }
+            ("", "services") => {
+                put(&mut self.services, &key, change.object.map(|json| read(&key, &json)));
+                // A container keeps the environment that it was made with.
+                Changed::Nothing
+            }
             _ => Changed::Nothing,
         }
     }
@@ -84,6 +90,12 @@ impl References for Wanted {
 
     fn secret(&self, namespace: &str, name: &str) -> Option<&Secret> {
         self.secrets.get(&Key::object("", "secrets", namespace, name))
+    }
+
+    fn services(&self, namespace: &str) -> Vec<&Service> {
+        let prefix = Key::prefix("", "services", Some(namespace));
+        let from = self.services.range(Key::from_raw(&prefix)..);
+        from.take_while(|(key, _)| key.as_str().starts_with(&prefix)).map(|(_, service)| service).collect()
     }
 }
 

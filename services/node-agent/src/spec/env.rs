@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource, Pod};
 
 use super::expand::expand;
-use super::{Addresses, References, fields, namespace};
+use super::{Addresses, References, fields, namespace, services};
 use crate::settings::Settings;
 
 /// Why a container cannot be configured: `CreateContainerConfigError` with this text.
@@ -25,12 +25,15 @@ pub struct Sources<'a> {
     pub settings: &'a Settings,
 }
 
-/// Names and values in the order in which they were first named; a later value wins.
+/// Names and values in the order in which they were first named; a later value wins, and Services come first.
 pub fn environment(
     container: &Container,
     sources: &Sources<'_>,
 ) -> Result<Vec<(String, String)>, ConfigError> {
     let mut environment = Environment::default();
+    for (name, value) in services::variables(sources.pod, sources.references) {
+        environment.set(name, value);
+    }
     for source in container.env_from.iter().flatten() {
         for (key, value) in whole_map(source, sources)? {
             let name = format!("{}{key}", source.prefix.as_deref().unwrap_or(""));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use serde_json::{Value, json};
 
 use super::References;
@@ -14,6 +14,7 @@ use crate::settings::{Allocatable, Paths, Resolver, Settings};
 pub struct Objects {
     config_maps: BTreeMap<String, ConfigMap>,
     secrets: BTreeMap<String, Secret>,
+    services: BTreeMap<String, Service>,
 }
 
 impl Objects {
@@ -32,6 +33,15 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// With a Service.
+    pub fn service(mut self, name: &str, address: &str, ports: Value) -> Self {
+        let object = json!({"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": ports}});
+        self.services.insert(name.to_owned(), serde_json::from_value(object).unwrap());
+        self
+    }
+}
+
 impl References for Objects {
     fn config_map(&self, _: &str, name: &str) -> Option<&ConfigMap> {
         self.config_maps.get(name)
@@ -39,6 +49,10 @@ impl References for Objects {
 
     fn secret(&self, _: &str, name: &str) -> Option<&Secret> {
         self.secrets.get(name)
+    }
+
+    fn services(&self, _: &str) -> Vec<&Service> {
+        self.services.values().collect()
     }
 }
 

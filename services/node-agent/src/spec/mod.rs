@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Pod ─┬─> sandbox    PodSandboxConfig: names, network, name servers
-//!       ├─> container  ContainerConfig: command, environment (env, expand, fields), mounts, resources, security
+//!       ├─> container  ContainerConfig: command, environment (env, services, expand, fields), mounts, resources, security
 //!       ├─> volumes    what each volume holds
 //!       └─> image      names, policy ── credentials ──> who pulls
 //! ```
@@ -18,12 +18,13 @@ pub mod names;
 pub mod resources;
 pub mod sandbox;
 pub mod security;
+pub mod services;
 pub mod volumes;
 
 #[cfg(test)]
 pub mod fixture;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Service};
 
 /// What a pod's spec refers to by name.
 pub trait References {
@@ -31,6 +32,8 @@ pub trait References {
     fn config_map(&self, namespace: &str, name: &str) -> Option<&ConfigMap>;
     /// A secret of the pod's namespace.
     fn secret(&self, namespace: &str, name: &str) -> Option<&Secret>;
+    /// The Services of a namespace that have an address.
+    fn services(&self, namespace: &str) -> Vec<&Service>;
 }
 
 /// What is known of a running pod beyond its spec.

@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 pub struct Control {
     bus: Bus,
     node: String,
+    /// Tells the pods of this test from those of others on the same machine.
+    mark: u32,
     state: Arc<Mutex<State>>,
     /// Ends with the last clone.
     _tasks: Arc<JoinSet<()>>,
@@ -41,7 +43,7 @@ impl Control {
         let shared = Arc::clone(&state);
         tasks.spawn(async move {
             while let Some(request) = attaches.next().await {
-                let Attach { session } = request.decode().unwrap();
+                let Attach { session, .. } = request.decode().unwrap();
                 let (objects, link) = {
                     let mut state = shared.lock().unwrap();
                     state.session = session;
@@ -51,7 +53,13 @@ impl Control {
                 request.answer(&Snapshot::End { link }).await;
             }
         });
-        let control = Control { bus: bus.clone(), node: node.to_owned(), state, _tasks: Arc::default() };
+        let control = Control {
+            bus: bus.clone(),
+            node: node.to_owned(),
+            mark: rand::random(),
+            state,
+            _tasks: Arc::default(),
+        };
         let taking = control.clone();
         tasks.spawn(async move {
             while let Some(request) = reports.next().await {
@@ -128,7 +136,7 @@ impl Control {
         let uid = {
             let mut state = self.state.lock().unwrap();
             state.made += 1;
-            format!("uid-{}", state.made)
+            format!("test-{:08x}-{}", self.mark, state.made)
         };
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -161,6 +169,21 @@ impl Control {
 
     pub fn status(&self, name: &str) -> Value {
         self.pod(name)["status"].clone()
+    }
+
+    pub fn uid(&self, name: &str) -> String {
+        self.pod(name)["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The names of the pods that there are.
+    pub fn pods(&self) -> Vec<String> {
+        let state = self.state.lock().expect("nobody panics holding it");
+        state
+            .objects
+            .keys()
+            .filter_map(|key| key.strip_prefix("core/pods/default/"))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The status of the pod's container `main`.
