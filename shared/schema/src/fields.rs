@@ -37,6 +37,16 @@ pub fn check(schemas: &Schemas, ty: TypeId, value: &mut Value) -> Report {
     check.report
 }
 
+/// Checks the `metadata` of an object whose type is not built in; paths begin with `metadata`.
+pub fn check_metadata(schemas: &Schemas, metadata: &mut Value) -> Report {
+    // Every kind has the same metadata, and this one has nothing that could be missing.
+    let ty = schemas.resource("", "v1", "ConfigMap").expect("config maps are built in");
+    let mut object = json!({ "metadata": metadata.take() });
+    let report = check(schemas, ty, &mut object);
+    *metadata = object.get_mut("metadata").map(Value::take).unwrap_or_else(|| json!({}));
+    report
+}
+
 struct Check<'a> {
     schemas: &'a Schemas,
     report: Report,

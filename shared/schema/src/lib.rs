@@ -9,14 +9,16 @@
 //!                                                    │    strategic ┘ value × patch → value
 //!                                                    └─> OpenAPI (crate `apiserver`), with every description
 //! ```
-//! A type here is a shape: names, numbers and kinds of fields. Absent on purpose: what values mean, defaults and
-//! rules (crate `kinds`), and the types of custom kinds, which come as objects at run time.
+//! A type here is a shape: names, numbers and kinds of fields. Those of custom kinds come as objects at run time, with
+//! defaults and rules in them: [`structural`]. Absent on purpose: what values of built-in kinds mean, their defaults
+//! and rules (crate `kinds`).
 
 pub mod document;
 pub mod fields;
 pub mod json;
 pub mod proto;
 pub mod strategic;
+pub mod structural;
 
 mod load;
 mod names;
