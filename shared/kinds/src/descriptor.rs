@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use model::{Class, FieldError, Object};
 use serde_json::Value;
 
-use crate::{metadata, scale::Scale};
+use crate::{custom::Custom, metadata, scale::Scale};
 
 /// Text of a row: a literal for a built-in kind, owned for a custom one.
 pub type Text = Cow<'static, str>;
@@ -55,6 +55,8 @@ pub struct Kind {
     pub unconditional_update: bool,
     /// Behaviour.
     pub hooks: Hooks,
+    /// For a kind that is not built in: what its definition says.
+    pub custom: Option<Arc<Custom>>,
 }
 
 /// The collection that objects of a kind are kept in: the parts of a [`model::Key`].
@@ -168,12 +170,12 @@ pub struct Column {
 pub type FieldFn = fn(&Object) -> String;
 
 /// A field that a field selector may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SelectableField {
     /// As a client writes it, as `spec.nodeName`.
     pub path: Text,
-    /// Its value.
-    pub value: FieldFn,
+    /// Its value, see [`FieldFn`].
+    pub value: Arc<dyn Fn(&Object) -> String + Send + Sync>,
 }
 
 /// A kind's behaviour. Every hook is pure and has an empty default.
@@ -234,6 +236,7 @@ impl Kind {
             tracks_generation: false,
             unconditional_update: true,
             hooks: Hooks::default(),
+            custom: None,
         }
     }
 
@@ -314,7 +317,7 @@ impl Kind {
     pub fn with_fields(mut self, fields: &[(&'static str, FieldFn)]) -> Kind {
         self.selectable_fields = fields
             .iter()
-            .map(|(path, value)| SelectableField { path: (*path).into(), value: *value })
+            .map(|(path, value)| SelectableField { path: (*path).into(), value: Arc::new(*value) })
             .collect();
         self
     }
@@ -323,6 +326,14 @@ impl Kind {
     pub fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Kind {
         change(&mut self.hooks);
         self
+    }
+
+    /// As `PodList`.
+    pub fn list_kind(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.list_kind().to_string(),
+            None => format!("{}List", self.kind),
+        }
     }
 
     /// `v1` or `apps/v1`.
@@ -354,10 +365,53 @@ impl Kind {
         self.subresources.iter().find(|one| one.name == name)
     }
 
+    /// Fills in what the client left out; see [`Hooks::default`].
+    pub fn default(&self, object: &mut Object) {
+        if let Some(custom) = &self.custom {
+            custom.default(object);
+        }
+        (self.hooks.default)(object);
+    }
+
+    /// Whether stored bytes, with their revision, are what a client of this version sees.
+    pub fn serves_as_stored(&self, json: &[u8]) -> bool {
+        match &self.custom {
+            Some(custom) => custom.serves_as_stored(json),
+            None => self.hooks.from_storage.is_none(),
+        }
+    }
+
+    /// From the form that this version serves to the stored one.
+    pub fn to_storage(&self, object: &mut Object) {
+        if let Some(custom) = &self.custom {
+            custom.to_storage(object);
+        }
+        (self.hooks.to_storage)(object);
+    }
+
+    /// From the stored form to the one that this version serves.
+    pub fn from_storage(&self, object: &mut Object) {
+        if let Some(custom) = &self.custom {
+            custom.from_storage(object);
+        }
+        if let Some(from_storage) = self.hooks.from_storage {
+            from_storage(object);
+            self.stamp(object);
+        }
+    }
+
+    fn judge(&self, object: &Object) -> Vec<FieldError> {
+        let mut errors = (self.hooks.validate)(object);
+        if let Some(custom) = &self.custom {
+            errors.extend(custom.validate(object));
+        }
+        errors
+    }
+
     /// Everything that is wrong with an object that is about to be created: metadata, then the kind's rules.
     pub fn validate(&self, object: &Object) -> Vec<FieldError> {
         let mut errors = metadata::validate(self, object);
-        errors.extend((self.hooks.validate)(object));
+        errors.extend(self.judge(object));
         errors.extend((self.hooks.validate_create)(object));
         errors
     }
@@ -365,7 +419,7 @@ impl Kind {
     /// Everything that is wrong with `new` as the successor of `old`.
     pub fn validate_update(&self, new: &Object, old: &Object) -> Vec<FieldError> {
         let mut errors = metadata::validate_update(self, new, old);
-        errors.extend((self.hooks.validate)(new));
+        errors.extend(self.judge(new));
         errors.extend((self.hooks.validate_update)(new, old));
         errors
     }
@@ -373,7 +427,7 @@ impl Kind {
     /// Everything that is wrong with `new` as a change of that part of `old`.
     pub fn validate_part(&self, part: &SubresourceUpdate, new: &Object, old: &Object) -> Vec<FieldError> {
         let mut errors = metadata::validate_update(self, new, old);
-        errors.extend((self.hooks.validate)(new));
+        errors.extend(self.judge(new));
         errors.extend((part.validate)(new, old));
         errors
     }
@@ -382,6 +436,9 @@ impl Kind {
     pub fn validate_status(&self, new: &Object, old: &Object) -> Vec<FieldError> {
         let mut errors = metadata::validate_update(self, new, old);
         errors.extend((self.hooks.validate_status)(new, old));
+        if let Some(custom) = &self.custom {
+            errors.extend(custom.validate_status(new));
+        }
         errors
     }
 
@@ -562,6 +619,12 @@ impl Column {
         Column::new("Age", "string", "Time since the object was created.", |object, context| {
             Value::String(crate::age::since(object.str_at(&["metadata", "creationTimestamp"]), context.now))
         })
+    }
+}
+
+impl fmt::Debug for SelectableField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SelectableField").field(&self.path).finish()
     }
 }
 

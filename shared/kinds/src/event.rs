@@ -74,7 +74,7 @@ fn modern_fields() -> Vec<SelectableField> {
             "reportingComponent" => "reportingController".to_owned(),
             path => path.replacen("involvedObject", "regarding", 1),
         };
-        SelectableField { path: path.into(), value: *value }
+        SelectableField { path: path.into(), value: std::sync::Arc::new(*value) }
     });
     renamed.filter(|field| field.path != "source").collect()
 }

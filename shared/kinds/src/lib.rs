@@ -1,4 +1,5 @@
-//! Every built-in kind as a row of one table, with its defaults, rules and printer columns.
+//! Every built-in kind as a row of one table, with its defaults, rules and printer columns; and the rows that
+//! CustomResourceDefinitions make at run time.
 //!
 //! ```text
 //!   descriptor ── the form of a row ──> table <── one file a kind with behaviour; plain.rs for the rest
@@ -19,6 +20,8 @@ mod field;
 mod fill;
 mod resource;
 
+pub mod custom;
+pub mod definition;
 pub mod event;
 pub mod lease;
 pub mod namespace;
@@ -89,5 +92,6 @@ fn builtin_rows() -> Vec<Kind> {
     rows.push(plain::pod_disruption_budget());
     rows.extend(rbac::kinds());
     rows.extend([plain::storage_class(), plain::priority_class(), lease::kind(), endpoints::slice()]);
+    rows.push(definition::kind());
     rows
 }

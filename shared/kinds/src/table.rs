@@ -1,6 +1,6 @@
 //! The table of kinds: every row, found by resource or by kind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::Kind;
@@ -11,6 +11,8 @@ pub struct Table {
     rows: Vec<Arc<Kind>>,
     by_resource: HashMap<String, usize>,
     by_kind: HashMap<String, usize>,
+    /// Rows of custom kinds by the collection that their objects are kept in.
+    custom: HashMap<String, Arc<Kind>>,
 }
 
 impl Table {
@@ -25,15 +27,33 @@ impl Table {
 
     /// Adds a row, or replaces the one with the same group, version and resource.
     pub fn insert(&mut self, kind: Kind) {
+        self.insert_shared(Arc::new(kind));
+    }
+
+    /// As [`Table::insert`], for a row that others hold too.
+    pub fn insert_shared(&mut self, kind: Arc<Kind>) {
         let resource = index_key(&kind.group, &kind.version, &kind.plural);
         let by_kind = index_key(&kind.group, &kind.version, &kind.kind);
         let at = *self.by_resource.entry(resource).or_insert(self.rows.len());
         if at < self.rows.len() {
-            self.rows[at] = Arc::new(kind);
+            self.rows[at] = kind;
         } else {
-            self.rows.push(Arc::new(kind));
+            self.rows.push(kind);
         }
         self.by_kind.insert(by_kind, at);
+    }
+
+    /// Makes `kind` the row by which the objects of a custom collection are handled when nobody asks for a version.
+    pub fn insert_stored(&mut self, kind: Arc<Kind>) {
+        if let Some((group, resource)) = kind.storage_key() {
+            self.custom.insert(format!("{group}/{resource}/"), kind);
+        }
+    }
+
+    /// The row by which the objects of a custom collection (as [`model::Key::collection`] has it) are handled when
+    /// nobody asks for a version; none for built-in kinds.
+    pub fn stored(&self, collection: &str) -> Option<&Arc<Kind>> {
+        self.custom.get(collection)
     }
 
     /// The row of a resource, as `("apps", "v1", "deployments")`.
@@ -53,14 +73,9 @@ impl Table {
 
     /// The group versions in the order of their first row, the core group first.
     pub fn group_versions(&self) -> Vec<(&str, &str)> {
-        let mut found: Vec<(&str, &str)> = Vec::new();
-        for kind in &self.rows {
-            let one = (kind.group.as_ref(), kind.version.as_ref());
-            if !found.contains(&one) {
-                found.push(one);
-            }
-        }
-        found
+        let mut seen = HashSet::new();
+        let each = self.rows.iter().map(|kind| (kind.group.as_ref(), kind.version.as_ref()));
+        each.filter(|one| seen.insert(*one)).collect()
     }
 }
 
@@ -102,6 +117,12 @@ mod tests {
             "apps/v1/replicasets",
             "apps/v1/statefulsets",
             "events.k8s.io/v1/events",
+            "authentication.k8s.io/v1/selfsubjectreviews",
+            "authentication.k8s.io/v1/tokenreviews",
+            "authorization.k8s.io/v1/localsubjectaccessreviews",
+            "authorization.k8s.io/v1/selfsubjectaccessreviews",
+            "authorization.k8s.io/v1/selfsubjectrulesreviews",
+            "authorization.k8s.io/v1/subjectaccessreviews",
             "autoscaling/v2/horizontalpodautoscalers",
             "autoscaling/v1/horizontalpodautoscalers",
             "batch/v1/cronjobs",
@@ -118,6 +139,7 @@ mod tests {
             "scheduling.k8s.io/v1/priorityclasses",
             "coordination.k8s.io/v1/leases",
             "discovery.k8s.io/v1/endpointslices",
+            "apiextensions.k8s.io/v1/customresourcedefinitions",
         ];
         assert_eq!(resources, wanted);
     }
