@@ -88,7 +88,7 @@ impl Cluster {
     }
 
     fn bind_one(&mut self, write: &Write) -> Reply {
-        let Write::Bind { namespace, pod, node, .. } = write else { panic!("not a bind: {write:?}") };
+        let Write::Bind { namespace, pod, uid, node } = write else { panic!("not a bind: {write:?}") };
         if let Some(status) = (self.refuses)(write) {
             return Err(status);
         }
@@ -96,8 +96,8 @@ impl Cluster {
         let Some(mut object) = self.objects.get(&key).cloned() else {
             return Err(Status::not_found("", "pods", pod));
         };
-        if object["spec"]["nodeName"].is_string() {
-            return Err(Status::conflict("", "pods", pod, "it has a node"));
+        if object["spec"]["nodeName"].is_string() || object["metadata"]["uid"] != json!(uid) {
+            return Err(Status::conflict("", "pods", pod, "it has a node, or is another"));
         }
         object["spec"]["nodeName"] = json!(node);
         self.put("pods", object);
@@ -342,7 +342,8 @@ impl Cluster {
             Step::Pod(name, cpu) => {
                 let key = Key::object("", "pods", "default", &name.to_string());
                 if !self.objects.contains_key(&key) {
-                    self.put("pods", pod(&name.to_string(), &cpu.to_string()));
+                    let uid = json!(format!("{name}-{}", self.revision));
+                    self.put("pods", with(pod(&name.to_string(), &cpu.to_string()), "/metadata/uid", uid));
                 }
             }
             Step::Gone(name) => {

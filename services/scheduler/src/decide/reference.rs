@@ -355,7 +355,7 @@ fn cluster() -> impl Strategy<Value = (Vec<SlowNode>, Vec<SlowPod>, SlowPod)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn fast_decisions_are_those_of_the_slow_reference((nodes, pods, pod) in cluster(), seed: u64, prepared: bool) {
