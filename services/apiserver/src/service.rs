@@ -67,6 +67,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
 /// Opens the store, then everything that needs it; ends with the shutdown.
 async fn open(config: Config, address: SocketAddr, bus: Bus, state: Arc<State>, conditions: Conditions) {
     let shutdown = state.shutdown.clone();
+    conditions.store.set_waiting("the log is being read");
+    conditions.objects.set_waiting("the store is not open yet");
     let Some(store) = open_store(&config, &bus, &shutdown, &conditions.store).await else { return };
     let registry = Registry::new(store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_os());
     let registry = Arc::new(registry);

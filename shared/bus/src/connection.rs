@@ -88,7 +88,8 @@ impl Bus {
             .retry_on_initial_connect()
             .connection_timeout(CONNECT_PATIENCE)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
-            .reconnect_delay_callback(|_| RECONNECT_PAUSE)
+            // The first attempt is made at once: it is also the one at the start.
+            .reconnect_delay_callback(|attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE })
             .max_reconnects(None)
             .event_callback(|event| async move {
                 match event {

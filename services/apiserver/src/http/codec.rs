@@ -16,6 +16,7 @@ use model::{Object, Reason, Status};
 use schema::Schemas;
 use serde_json::Value;
 
+use crate::registry::body;
 use crate::verbs::{Body, Patch, PatchKind};
 
 /// Bytes of a request body at most, after decompression, as upstream: an object of 1.5 MB fits in any encoding,
@@ -52,9 +53,9 @@ const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+
                            application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 /// Reads a request's body; 413 when it is too large, compressed or not.
-pub async fn read(headers: &HeaderMap, mut body: hyper::body::Incoming) -> Result<Bytes, Status> {
+pub async fn read(headers: &HeaderMap, mut sent: hyper::body::Incoming) -> Result<Bytes, Status> {
     let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = sent.frame().await {
         let frame = frame.map_err(|error| Status::bad_request(format!("cannot read the body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > BODY_MAX {
@@ -108,7 +109,7 @@ pub fn delete_options(
     let decoded = value(schemas, media, bytes, &expected)?;
     // Clients also write it in the group of what they delete.
     match decoded.value.get("kind").and_then(Value::as_str) {
-        None | Some("" | "DeleteOptions") => Ok(Some(decoded.object())),
+        None | Some("" | "DeleteOptions") => Ok(Object::from_value(decoded.value)),
         Some(kind) => Err(Status::bad_request(format!("expected DeleteOptions, got {kind}"))),
     }
 }
@@ -140,20 +141,11 @@ fn decode(
     bytes: &Bytes,
     expected: &Expected,
 ) -> Result<Body, Status> {
-    let Decoded { mut value, duplicate } = value(schemas, media, bytes, expected)?;
-    expected.check(&value)?;
-    let mut unknown = Vec::new();
-    if let Some(ty) = schemas.resource(&expected.group, &expected.version, &expected.kind) {
-        let report = schema::fields::check(schemas, ty, &mut value);
-        if let Some(wrong) = report.wrong.first() {
-            return Err(expected.unusable(&value, wrong));
-        }
-        unknown = report.unknown;
-    }
+    let Decoded { value, duplicate } = value(schemas, media, bytes, expected)?;
     let mut object = Object::from_value(value).unwrap_or_default();
-    object.set(&["apiVersion"], expected.api_version());
-    object.set(&["kind"], expected.kind.clone());
-    Ok(Body { object, unknown, duplicate })
+    let api_version = expected.api_version();
+    body::check_type(&mut object, &api_version, &expected.kind)?;
+    body::typed(schemas, &api_version, &expected.kind, object, duplicate)
 }
 
 fn value(schemas: &Schemas, media: Media, bytes: &Bytes, expected: &Expected) -> Result<Decoded, Status> {
@@ -226,14 +218,6 @@ fn name_of(value: &Value) -> &'static str {
     }
 }
 
-// === impl Decoded ===
-
-impl Decoded {
-    fn object(self) -> Object {
-        Object::from_value(self.value).unwrap_or_default()
-    }
-}
-
 // === impl Expected ===
 
 impl Expected {
@@ -248,35 +232,6 @@ impl Expected {
             "" => self.version.clone(),
             group => format!("{group}/{}", self.version),
         }
-    }
-
-    /// A body without `apiVersion` and `kind` is taken for what is expected; another kind is refused.
-    fn check(&self, value: &Value) -> Result<(), Status> {
-        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or("");
-        let (api_version, kind) = (text("apiVersion"), text("kind"));
-        let expected = self.api_version();
-        if !kind.is_empty() && kind != self.kind {
-            let named = if api_version.is_empty() { &expected } else { api_version };
-            let why = format!("no kind {kind:?} of version {named:?} is expected here");
-            return Err(self.unusable(value, &why));
-        }
-        if !api_version.is_empty() && api_version != expected {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({api_version}) does not match the expected API version ({expected})"
-            )));
-        }
-        Ok(())
-    }
-
-    /// 400 for a body whose kind could be told.
-    fn unusable(&self, value: &Value, why: &str) -> Status {
-        let kind = value.get("kind").and_then(Value::as_str).filter(|kind| !kind.is_empty());
-        let kind = kind.unwrap_or(&self.kind);
-        let version = &self.version;
-        Status::bad_request(format!(
-            "{kind} in version {version:?} cannot be handled as a {}: {why}",
-            self.kind
-        ))
     }
 
     /// 400 for a body whose kind could not be told, with its beginning.
@@ -362,10 +317,7 @@ mod tests {
                 "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: ",
             ),
             ("[]", "the object provided is unrecognized (must be of type ConfigMap): "),
-            (
-                r#"{"apiVersion":"v1","kind":"Pod"}"#,
-                "Pod in version \"v1\" cannot be handled as a ConfigMap: ",
-            ),
+            (r#"{"apiVersion":"v1","kind":"Pod"}"#, "Pod in version \"v1\" cannot be handled as a ConfigMap"),
             (
                 r#"{"apiVersion":"apps/v1","kind":"ConfigMap"}"#,
                 "the API version in the data (apps/v1) does not match the expected API version (v1)",

@@ -28,6 +28,14 @@ pub fn json(code: StatusCode, bytes: Bytes, output: Output) -> Response<Body> {
     document(code, bytes, content_type, output.gzip)
 }
 
+/// 304: the client has it. Nothing is said of its length, which is that of what the client has.
+pub fn not_modified(content_type: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(body::full(Bytes::new()));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    common(response)
+}
+
 /// A document that is kept packed, as it is kept if the client takes gzip.
 pub fn kept(document: &Document, content_type: HeaderValue, gzip: bool) -> Response<Body> {
     let bytes = if gzip { document.packed() } else { document.bytes() };

@@ -59,17 +59,18 @@ pub async fn handle(state: Arc<State>, peer: Arc<Peer>, request: Request<Incomin
     let started = Instant::now();
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let wanted = Wanted::of(&request);
-    let (labels, mutates) = match &wanted {
-        Ok(wanted) => (wanted.labels(&state, &method), wanted.mutates()),
-        Err(_) => (Labels::default(), false),
+    let query = Query::parse(uri.query());
+    let output = negotiate::output(request.headers(), &query);
+    let form = refusal_form(output.as_ref().ok());
+    let wanted = Wanted::of(&method, uri.path(), query, output);
+    let (labels, mutates, long_running) = match &wanted {
+        Ok(wanted) => (wanted.labels(&state, &method), wanted.mutates(), wanted.is_long_running()),
+        Err(_) => (Labels::default(), false, false),
     };
     let span = trace::span(request.headers(), method.as_str(), uri.path(), mutates);
-    let long_running = matches!(&wanted, Ok(wanted) if wanted.is_long_running());
-    let output = negotiate::output(request.headers(), &Query::parse(uri.query()));
     let mut response = match answer(&state, &peer, wanted, request).instrument(span).await {
         Ok(response) => response,
-        Err(status) => respond::status(&status, refusal_form(output)),
+        Err(status) => respond::status(&status, form),
     };
     let audit_id = uuid::Uuid::new_v4().to_string();
     if let Ok(value) = HeaderValue::from_str(&audit_id) {
@@ -291,7 +292,7 @@ async fn cached(
     let is_known = !document.etag.is_empty() && known.split(',').any(|etag| etag.trim() == document.etag);
     let content_type = HeaderValue::from_static(content_type);
     let mut response = if is_known {
-        respond::document(StatusCode::NOT_MODIFIED, bytes::Bytes::new(), content_type, false)
+        respond::not_modified(content_type)
     } else {
         respond::kept(&document, content_type, negotiate::accepts_gzip(headers))
     };
@@ -311,8 +312,8 @@ fn starting() -> Status {
     Status::unavailable("the API server is starting and has no objects yet")
 }
 
-/// A refusal is shown in the form that was asked for, and whole.
-fn refusal_form(output: Result<Output, Status>) -> Output {
+/// A refusal is shown in the format that was asked for, and whole.
+fn refusal_form(output: Option<&Output>) -> Output {
     let format = output.map_or(PLAIN.format, |output| output.format);
     Output { format, ..PLAIN }
 }
@@ -320,20 +321,18 @@ fn refusal_form(output: Result<Output, Status>) -> Output {
 // === impl Wanted ===
 
 impl Wanted {
-    fn of(request: &Request<Incoming>) -> Result<Wanted, Status> {
-        let query = Query::parse(request.uri().query());
-        let path = request.uri().path();
+    fn of(
+        method: &Method,
+        path: &str,
+        query: Query,
+        output: Result<Output, Status>,
+    ) -> Result<Wanted, Status> {
         let Some(resource) = ResourcePath::parse(path) else {
             return Ok(Wanted::Other { path: path.to_owned(), query });
         };
-        let action = resource.action(request.method(), &query).ok_or_else(method_not_allowed)?;
-        let stream = resource.is_stream();
-        let output = match negotiate::output(request.headers(), &query) {
-            Ok(output) => output,
-            // Streams have forms of their own.
-            Err(_) if stream => PLAIN,
-            Err(refused) => return Err(refused),
-        };
+        let action = resource.action(method, &query).ok_or_else(method_not_allowed)?;
+        // Streams have forms of their own.
+        let output = if resource.is_stream() { output.unwrap_or(PLAIN) } else { output? };
         Ok(Wanted::Objects(Box::new(Asked { path: resource, action, query, output })))
     }
 

@@ -6,22 +6,34 @@ use serde_json::Value;
 
 use crate::verbs::{Body, FieldValidation, Target};
 
-/// Decodes a body that came over the bus, as JSON: what the HTTP side does to bodies of any form.
+/// Decodes a body that came over the bus, as JSON; the HTTP side decodes bodies of any form.
 pub fn decode(schemas: &Schemas, api_version: &str, kind: &str, json: &[u8]) -> Result<Body, Status> {
-    let (mut value, duplicate) =
-        schema::json::decode(json).map_err(|why| unusable(api_version, kind, &why))?;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let mut unknown = Vec::new();
-    if let Some(ty) = schemas.resource(group, version, kind) {
-        let report = schema::fields::check(schemas, ty, &mut value);
-        if let Some(wrong) = report.wrong.first() {
-            return Err(unusable(api_version, kind, wrong));
-        }
-        unknown = report.unknown;
-    }
+    let (value, duplicate) = schema::json::decode(json).map_err(|why| unusable(api_version, kind, &why))?;
     let object =
         Object::from_value(value).ok_or_else(|| unusable(api_version, kind, "it is not an object"))?;
-    Ok(Body { object, unknown, duplicate })
+    typed(schemas, api_version, kind, object, duplicate)
+}
+
+/// The body that a decoded object is: fields that its type does not know are taken out and named, values of the
+/// wrong type are refused.
+pub fn typed(
+    schemas: &Schemas,
+    api_version: &str,
+    kind: &str,
+    object: Object,
+    duplicate: Vec<String>,
+) -> Result<Body, Status> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let Some(ty) = schemas.resource(group, version, kind) else {
+        return Ok(Body { object, unknown: Vec::new(), duplicate });
+    };
+    let mut value = object.into_value();
+    let report = schema::fields::check(schemas, ty, &mut value);
+    if let Some(wrong) = report.wrong.first() {
+        return Err(unusable(api_version, kind, wrong));
+    }
+    let object = Object::from_value(value).unwrap_or_default();
+    Ok(Body { object, unknown: report.unknown, duplicate })
 }
 
 fn unusable(api_version: &str, kind: &str, why: &str) -> Status {

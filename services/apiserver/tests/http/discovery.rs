@@ -85,7 +85,7 @@ async fn the_server_tells_its_version_health_and_metrics() {
 #[tokio::test]
 async fn without_a_certificate_only_health_and_version_are_shown() {
     let server = Server::start().await;
-    let mut nobody = Raw::connect(&server, false, "http/1.1").await;
+    let mut nobody = Raw::connect(server.folder.path(), server.port, false, "http/1.1").await;
     for path in ["/livez", "/readyz", "/healthz", "/version"] {
         assert_eq!(nobody.get(path).await.code, 200, "{path}");
     }

@@ -102,7 +102,7 @@ async fn a_revision_that_is_no_longer_kept_is_told_among_the_events() {
 
 #[tokio::test]
 async fn before_the_store_is_there_objects_are_unavailable_and_health_is_told() {
-    let server = Server::start_without_objects(MemoryLog::new(1, Faults::default())).await;
+    let server = Server::start_without_objects().await;
     let mut raw = server.raw().await;
     let answer = raw.get(MAPS).await;
     assert_eq!(refusal(&answer), (503, "ServiceUnavailable".to_owned()));

@@ -3,8 +3,10 @@
 //! ```text
 //!  server.rs  one server for each test          raw.rs  requests as bytes
 //!  discovery.rs objects.rs patches.rs output.rs watches.rs errors.rs clients.rs
+//!  bus.rs     the service as a whole on a real nats-server
 //! ```
 
+mod bus;
 mod clients;
 mod discovery;
 mod errors;

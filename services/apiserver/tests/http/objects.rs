@@ -17,7 +17,7 @@ pub async fn create_map(raw: &mut Raw, name: &str, data: Value) -> Answer {
 async fn an_object_lives_from_post_to_delete() {
     for protocol in ["http/1.1", "h2"] {
         let server = Server::start().await;
-        let mut raw = Raw::connect(&server, true, protocol).await;
+        let mut raw = Raw::connect(server.folder.path(), server.port, true, protocol).await;
         let made = create_map(&mut raw, "a", json!({"k": "1"})).await;
         assert_eq!(made.code, 201, "{}", made.text());
         let first = made.json();

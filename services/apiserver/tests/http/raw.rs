@@ -1,5 +1,6 @@
 //! Requests as bytes: whatever a client may send.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -15,8 +16,6 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-
-use crate::server::Server;
 
 /// One connection.
 pub struct Raw {
@@ -45,9 +44,9 @@ pub struct Lines {
 // === impl Raw ===
 
 impl Raw {
-    /// Connects with or without the administrator's certificate, speaking `http/1.1` or `h2`.
-    pub async fn connect(server: &Server, as_admin: bool, protocol: &str) -> Raw {
-        let text = std::fs::read_to_string(server.folder.path().join("admin.kubeconfig")).unwrap();
+    /// Connects with or without the administrator's certificate in `folder`, speaking `http/1.1` or `h2`.
+    pub async fn connect(folder: &Path, port: u16, as_admin: bool, protocol: &str) -> Raw {
+        let text = std::fs::read_to_string(folder.join("admin.kubeconfig")).unwrap();
         let config: Value = serde_saphyr::from_str(&text).unwrap();
         let pem = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
         let mut roots = RootCertStore::empty();
@@ -67,7 +66,7 @@ impl Raw {
             builder.with_no_client_auth()
         };
         tls.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TokioIo::new(TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap());
         let sender = if protocol == "h2" {
@@ -123,7 +122,10 @@ impl Raw {
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
         match &mut self.sender {
-            Sender::Http1(sender) => sender.send_request(request).await.unwrap(),
+            Sender::Http1(sender) => {
+                sender.ready().await.unwrap();
+                sender.send_request(request).await.unwrap()
+            }
             Sender::Http2(sender) => sender.send_request(request).await.unwrap(),
         }
     }

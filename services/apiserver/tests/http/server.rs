@@ -1,6 +1,6 @@
 //! A server of one test alone.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use apiserver::Config;
@@ -12,8 +12,8 @@ use kinds::Table;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use runtime::{Readiness, Shutdown};
 use schema::Schemas;
-use store::Store;
 use store::memory::{Faults, MemoryLog};
+use store::{HistoryBounds, Store};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -48,7 +48,12 @@ impl Server {
 
     /// Starts one on this log.
     pub async fn start_on(log: MemoryLog) -> Server {
-        let server = Server::start_without_objects(log).await;
+        Server::start_with(log, HistoryBounds::default()).await
+    }
+
+    /// Starts one on this log that remembers this much.
+    pub async fn start_with(log: MemoryLog, history: HistoryBounds) -> Server {
+        let server = Server::start_closed(log, history).await;
         let registry =
             Registry::new(server.store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_seed(1));
         server.state.open(Arc::new(registry));
@@ -58,17 +63,18 @@ impl Server {
     }
 
     /// Starts one that is not ready: nothing was opened.
-    pub async fn start_without_objects(log: MemoryLog) -> Server {
+    pub async fn start_without_objects() -> Server {
+        Server::start_closed(MemoryLog::new(1, Faults::default()), HistoryBounds::default()).await
+    }
+
+    async fn start_closed(log: MemoryLog, history: HistoryBounds) -> Server {
         let folder = tempfile::tempdir().unwrap();
-        let kubeconfig = folder.path().join("admin.kubeconfig");
-        let arguments =
-            ["apiserver", "--bind", "127.0.0.1:0", "--data-dir", text(folder.path().to_owned()).leak()];
-        let arguments = arguments.into_iter().chain(["--kubeconfig", text(kubeconfig).leak()]);
-        let config = Arguments::parse_from(arguments).config;
+        let config = config(folder.path(), &[]);
         let front = Front::prepare(&config).await.unwrap();
         let port = front.address.port();
         let state = Arc::new(State::new(Readiness::new(), Shutdown::new(), None));
-        let store = Store::open(log, store::Options::default()).await.unwrap();
+        let options = store::Options { history, ..store::Options::default() };
+        let store = Store::open(log, options).await.unwrap();
         let serving = tokio::spawn(front.serve(Arc::clone(&state)));
         Server { folder, port, state, store, serving: Some(serving) }
     }
@@ -83,7 +89,7 @@ impl Server {
 
     /// The administrator's requests as bytes, over HTTP/1.1.
     pub async fn raw(&self) -> Raw {
-        Raw::connect(self, true, "http/1.1").await
+        Raw::connect(self.folder.path(), self.port, true, "http/1.1").await
     }
 
     /// Ends it as a signal would, and waits for the end.
@@ -101,6 +107,12 @@ impl Drop for Server {
     }
 }
 
-fn text(path: PathBuf) -> String {
-    path.to_string_lossy().into_owned()
+/// The command line of a server on a free port with its data in `folder`, and further arguments.
+pub fn config(folder: &Path, more: &[&str]) -> Config {
+    let folder_text = folder.to_string_lossy();
+    let kubeconfig = folder.join("admin.kubeconfig");
+    let kubeconfig = kubeconfig.to_string_lossy();
+    let fixed =
+        ["apiserver", "--bind", "127.0.0.1:0", "--data-dir", &*folder_text, "--kubeconfig", &*kubeconfig];
+    Arguments::parse_from(fixed.iter().chain(more)).config
 }
