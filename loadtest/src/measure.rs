@@ -42,6 +42,16 @@ pub fn resident(pid: u32) -> u64 {
     kilobytes.unwrap_or(0) * 1024
 }
 
+/// Seconds of processor time that a process has used.
+pub fn processor_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything; the times are the 12th and 13th field after it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|tick| tick.parse::<u64>().ok()).sum();
+    // The kernel gives these times in hundredths, whatever its own clock is.
+    ticks as f64 / 100.0
+}
+
 /// Bytes that the files under a folder take on the disk.
 pub fn disk(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;

@@ -89,26 +89,36 @@ async fn cas(args: Cas) -> Result<Report> {
     let bench = Bench::start(&args.common, false).await?;
     let objects = args.writers * OBJECTS_EACH;
     load::create(&bench, objects).await?;
-    let (busy, started, messages) = (Busy::start(), Instant::now(), bench.messages());
-    let mut latencies =
-        load::replace(&bench, args.writers, Duration::from_secs(args.seconds), move |writer, round| {
-            writer * OBJECTS_EACH + round % OBJECTS_EACH
-        })
-        .await?;
-    let seconds = started.elapsed().as_secs_f64();
-    let mut report =
-        Report::new(format!("compare-and-set of {} bytes, {} writers", args.common.size, args.writers));
-    report.add("writes_per_second", latencies.count() as f64 / seconds, "/s");
-    report.add("p50_ms", latencies.quantile(0.5), "ms");
-    report.add("p99_ms", latencies.quantile(0.99), "ms");
-    report.add(
-        "writes_per_message",
-        latencies.count() as f64 / (bench.messages() - messages).max(1) as f64,
-        "",
-    );
-    report.add("machine_busy", busy.part() * 100.0, "%");
+    let title = format!("compare-and-set of {} bytes, {} writers", args.common.size, args.writers);
+    let mut report = Report::new(title);
+    let own = move |writer, round| writer * OBJECTS_EACH + round % OBJECTS_EACH;
+    replace(&bench, args.writers, args.seconds, own, &mut report).await?;
     bench.add_memory(&mut report);
     Ok(report)
+}
+
+/// Replaces objects for a while and reports how fast it went.
+async fn replace(
+    bench: &Bench,
+    writers: u64,
+    seconds: u64,
+    choose: impl Fn(u64, u64) -> u64 + Copy + Send + 'static,
+    report: &mut Report,
+) -> Result<()> {
+    let (busy, messages, before) = (Busy::start(), bench.messages(), bench.processor_seconds());
+    let started = Instant::now();
+    let mut latencies = load::replace(bench, writers, Duration::from_secs(seconds), choose).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let writes = latencies.count() as f64;
+    let after = bench.processor_seconds();
+    report.add("writes_per_second", writes / seconds, "/s");
+    report.add("p50_ms", latencies.quantile(0.5), "ms");
+    report.add("p99_ms", latencies.quantile(0.99), "ms");
+    report.add("writes_per_message", writes / (bench.messages() - messages).max(1) as f64, "");
+    report.add("server_processor", (after.0 - before.0) * 1e6 / writes.max(1.0), "us/write");
+    report.add("own_processor", (after.1 - before.1) * 1e6 / writes.max(1.0), "us/write");
+    report.add("machine_busy", busy.part() * 100.0, "%");
+    Ok(())
 }
 
 async fn fill(args: Many) -> Result<Report> {
@@ -143,17 +153,9 @@ async fn overwrite(args: Overwrite) -> Result<Report> {
     fill_up(&bench, objects, &mut report).await?;
     let live = bench.live_bytes();
     let watched = bench.watch_server();
-    let busy = Busy::start();
-    let started = Instant::now();
     let random = move |_, _| rand::random_range(0..objects);
-    let mut latencies =
-        load::replace(&bench, args.writers, Duration::from_secs(args.seconds), random).await?;
-    let seconds = started.elapsed().as_secs_f64();
+    replace(&bench, args.writers, args.seconds, random, &mut report).await?;
     let peaks = watched.end().await;
-    report.add("writes_per_second", latencies.count() as f64 / seconds, "/s");
-    report.add("p50_ms", latencies.quantile(0.5), "ms");
-    report.add("p99_ms", latencies.quantile(0.99), "ms");
-    report.add("machine_busy", busy.part() * 100.0, "%");
     report.add_bytes("server_memory_peak", peaks.memory);
     report.add_bytes("disk_peak", peaks.disk);
     report.add("disk_peak_to_live", peaks.disk as f64 / live.max(1) as f64, "times");

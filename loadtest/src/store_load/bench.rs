@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::Common;
-use crate::measure::{disk, resident};
+use crate::measure::{disk, processor_seconds, resident};
 use crate::objects::Objects;
 use crate::report::Report;
 
@@ -96,6 +96,12 @@ impl Bench {
     /// Messages in the log so far.
     pub fn messages(&self) -> u64 {
         self.store().revision().sequence()
+    }
+
+    /// Seconds of processor time that the server and this process have used.
+    pub fn processor_seconds(&self) -> (f64, f64) {
+        let server = self.server.as_ref().and_then(NatsServer::pid).map_or(0.0, processor_seconds);
+        (server, processor_seconds(std::process::id()))
     }
 
     pub fn add_memory(&self, report: &mut Report) {

@@ -11,7 +11,7 @@
 use model::{Class, Revision};
 
 use crate::item::{Change, Item};
-use crate::ordered::Ordered;
+use crate::ordered::{Ordered, Place};
 use crate::state::{Ages, LATE_BOUND, Seen, State};
 use crate::txn::{Action, Committed, Expect, Frame, Op, OpOutcome, Txn};
 
@@ -81,11 +81,12 @@ fn decide(
         || txn.all_or_none && !txn.ops.iter().all(|op| holds(op.expect, items.get(op.key.as_str())));
     let each = !txn.all_or_none;
     let outcomes = txn.ops.into_iter().zip(revisions).map(|(op, revision)| {
-        let current = items.get(op.key.as_str());
+        let place = items.find(op.key.as_str());
+        let current = place.ok().map(|place| items.at(place));
         if refused || each && !holds(op.expect, current) {
             return OpOutcome::Refused { current: current.cloned() };
         }
-        changes.extend(write(items, op, revision));
+        changes.extend(write(items, place, op, revision));
         OpOutcome::Done(revision)
     });
     Committed { outcomes: outcomes.collect(), guards_held }
@@ -103,8 +104,8 @@ fn holds(expect: Expect, current: Option<&Item>) -> bool {
     }
 }
 
-fn write(items: &mut Ordered, op: Op, revision: Revision) -> Option<Change> {
-    match (items.find(op.key.as_str()), op.action) {
+fn write(items: &mut Ordered, place: Result<Place, Place>, op: Op, revision: Revision) -> Option<Change> {
+    match (place, op.action) {
         (Ok(place), Action::Put(value)) => {
             let old = items.at(place);
             let item = Item { key: old.key.clone(), revision, created: old.created, value };

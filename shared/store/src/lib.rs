@@ -43,4 +43,4 @@ pub use txn::{
     Action, CommitError, Committed, Expect, Frame, FrameError, Guard, MAX_EVENT_OPS, MAX_OPS, Op, OpOutcome,
     Txn, class_of,
 };
-pub use watch::Watch;
+pub use watch::{Glance, Watch};

@@ -193,6 +193,16 @@ impl Ordered {
 // === impl Slice ===
 
 impl Slice {
+    /// The items leaf by leaf, so that what was looked at need not be kept.
+    pub fn into_leaves(self) -> impl Iterator<Item = Vec<Item>> {
+        let last = self.leaves.len().saturating_sub(1);
+        self.leaves.into_iter().enumerate().map(move |(number, items)| {
+            let start = if number == 0 { self.start } else { 0 };
+            let end = if number == last { self.end } else { items.len() };
+            items[start..end].to_vec()
+        })
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Item> {
         let last = self.leaves.len().saturating_sub(1);
         self.leaves.iter().enumerate().flat_map(move |(number, items)| {
@@ -261,6 +271,7 @@ mod tests {
                         prop_assert_eq!(total, expected.len());
                         prop_assert!(got.len() >= limit.min(total));
                         prop_assert_eq!(&got[..], &expected[..got.len()]);
+                        prop_assert_eq!(slice.into_leaves().flatten().collect::<Vec<_>>(), got);
                     }
                 }
             }

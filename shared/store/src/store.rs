@@ -14,7 +14,7 @@ use crate::committer::{Committer, Pending, Queued, most_ops};
 use crate::feed::Feed;
 use crate::history::HistoryBounds;
 use crate::item::{Health, Item, Listing, Page, TooOld, Unavailable};
-use crate::log::{Log, Stream};
+use crate::log::{Log, LogError, Stream};
 use crate::metrics;
 use crate::partition::{Partition, Shared};
 use crate::txn::{Action, CommitError, Committed, Txn, class_of};
@@ -226,7 +226,12 @@ impl Store {
         for lane in [&self.0.state, &self.0.events].into_iter().flatten() {
             if lane.partition.classes.len() == lane.partition.stream.classes().len() {
                 let janitor = Janitor::new(lane.partition.clone(), self.0.log.clone(), rand::random());
-                janitor.checkpoint().await.map_err(|error| Unavailable(error.to_string()))?;
+                let mut written = janitor.checkpoint().await;
+                while let Err(LogError::Overtaken(_)) = written {
+                    // Another writer was quicker, but with an older state.
+                    written = janitor.checkpoint().await;
+                }
+                written.map_err(|error| Unavailable(error.to_string()))?;
             }
         }
         Ok(())

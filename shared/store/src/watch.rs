@@ -31,6 +31,19 @@ pub struct Watch {
     pending: VecDeque<Change>,
     told: Revision,
     tell: Instant,
+    /// Whether the last [`Watch::glance`] left nothing: then there is nothing until the topic changes.
+    caught_up: bool,
+}
+
+/// What [`Watch::glance`] finds.
+#[derive(Clone, Debug)]
+pub enum Glance {
+    /// The next change.
+    Change(Change),
+    /// Everything that the state holds was delivered.
+    CaughtUp,
+    /// The watch was cut off, as when [`Watch::next`] is `None`: list and start again.
+    CutOff,
 }
 
 /// What a look at the history found.
@@ -63,6 +76,7 @@ impl Watch {
             pending: VecDeque::new(),
             told: Revision::ZERO,
             tell: Instant::now(),
+            caught_up: false,
         })
     }
 
@@ -89,6 +103,27 @@ impl Watch {
             tokio::select! {
                 changed = self.topic.changed() => changed.ok()?,
                 () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// What there is at this moment, without waiting: for a reader who only asks now and then.
+    pub fn glance(&mut self) -> Glance {
+        loop {
+            if let Some(change) = self.pending.pop_front() {
+                return Glance::Change(change);
+            }
+            match self.topic.has_changed() {
+                Ok(false) if self.caught_up => return Glance::CaughtUp,
+                Ok(_) => {}
+                Err(_) => return Glance::CutOff,
+            }
+            let look = self.look();
+            self.caught_up = matches!(look, Look::CaughtUp(_));
+            match look {
+                Look::Read => {}
+                Look::CaughtUp(_) => return Glance::CaughtUp,
+                Look::Gone => return Glance::CutOff,
             }
         }
     }

@@ -18,6 +18,9 @@ pub struct NatsServer {
 /// Recovery of a large stream takes seconds.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// As `sampan up` limits it.
+const MEMORY: &str = "1GiB";
+
 // === impl NatsServer ===
 
 impl NatsServer {
@@ -76,6 +79,7 @@ impl NatsServer {
         let child = Command::new("nats-server")
             .arg("-c")
             .arg(self.folder.path().join("nats.conf"))
+            .env("GOMEMLIMIT", MEMORY)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot share the log")?)
             .stderr(log)

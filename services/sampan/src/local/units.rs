@@ -92,12 +92,16 @@ impl Unit {
     }
 }
 
+/// From here on nats-server's collector works harder instead of letting garbage pile up. What it must keep is far less,
+/// since its streams are only appended to; without a limit a checkpoint of a million objects takes it to 2.7 GB.
+const NATS_MEMORY: &str = "1GiB";
+
 fn nats(layout: &Layout, programs: &Programs) -> Unit {
     Unit {
         name: "nats".to_owned(),
         group: Group::Bus,
         command: vec![programs.nats.clone().into(), "-c".into(), layout.root().join("nats.conf").into()],
-        environment: Vec::new(),
+        environment: vec![("GOMEMLIMIT", NATS_MEMORY.to_owned())],
         namespace: None,
         admin: None,
     }

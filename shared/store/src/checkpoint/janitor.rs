@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::{Class, Revision};
 
 use crate::history::Batch;
-use crate::item::Change;
+use crate::item::{Change, Item};
 use crate::log::{ChunkName, Log, LogError, Stream};
 use crate::metrics;
 use crate::ordered::Slice;
@@ -64,7 +64,12 @@ struct Moment {
 /// Writes the chunks of one class.
 struct Chunks<'a> {
     log: &'a dyn Log,
+    /// Bytes of values that fit into one.
+    limit: usize,
     next: ChunkName,
+    /// Objects for the next one, and their bytes.
+    items: Vec<Item>,
+    bytes: usize,
 }
 
 // === impl Janitor ===
@@ -120,20 +125,23 @@ impl Janitor {
         if older {
             let _timer = metrics::CHECKPOINT_SECONDS.start_timer();
             let replaces = pointer.map_or(0, |pointer| pointer.version);
-            self.write(&moment, replaces).await?;
+            let sequence = moment.sequence;
+            self.write(moment, replaces).await?;
+            return self.log.purge(stream, self.partition.keep_from(sequence)).await;
         }
-        self.log.purge(stream, self.partition.keep_from(moment.sequence)).await
+        Ok(())
     }
 
-    async fn write(&self, moment: &Moment, replaces: u64) -> Result<(), LogError> {
+    async fn write(&self, moment: Moment, replaces: u64) -> Result<(), LogError> {
         let stream = self.partition.stream;
         // Sequences only grow, so one writer never uses a name twice.
         let checkpoint = self.writer ^ moment.sequence;
         let name = |class| ChunkName { stream, checkpoint, class, index: 0 };
+        let (sequence, time) = (moment.sequence, moment.time);
         let written = self.write_chunks(moment, name).await;
         let pointed = match written {
             Ok((floor, classes)) => {
-                let manifest = Manifest::new(checkpoint, moment.sequence, moment.time, floor, classes);
+                let manifest = Manifest::new(checkpoint, sequence, time, floor, classes);
                 self.log.point(stream, manifest.encode(), replaces).await
             }
             Err(error) => Err(error),
@@ -152,18 +160,36 @@ impl Janitor {
     /// Returns the floor of the history that went along, and how many chunks each class has.
     async fn write_chunks(
         &self,
-        moment: &Moment,
+        moment: Moment,
         name: impl Fn(Class) -> ChunkName,
     ) -> Result<(Revision, Vec<(Class, u64)>), LogError> {
-        let classes = self.partition.stream.classes();
-        let mut chunks: Vec<Chunks<'_>> =
-            classes.iter().map(|class| Chunks { log: &*self.log, next: name(*class) }).collect();
-        let (floor, changes) = moment.changes();
         let limit = CHUNK_BYTES.min(self.log.max_message() / CHUNK_PART);
+        let chunks = |class: &Class| Chunks {
+            log: &*self.log,
+            limit,
+            next: name(*class),
+            items: Vec::new(),
+            bytes: 0,
+        };
+        let mut chunks: Vec<Chunks<'_>> = self.partition.stream.classes().iter().map(chunks).collect();
+        let (floor, changes) = moment.changes();
         for chunks in &mut chunks {
-            for part in moment.parts(chunks.next.class, &changes, limit) {
+            for part in moment.head(chunks.next.class, &changes, limit) {
                 chunks.write(part).await?;
             }
+        }
+        drop((changes, moment.history));
+        // What was replaced since is kept only by this moment: it goes as soon as it is written.
+        for leaf in moment.items.into_leaves() {
+            for item in leaf {
+                let class = class_of(&item.key);
+                if let Some(chunks) = chunks.iter_mut().find(|chunks| chunks.next.class == class) {
+                    chunks.add(item).await?;
+                }
+            }
+        }
+        for chunks in &mut chunks {
+            chunks.flush().await?;
         }
         Ok((floor, chunks.iter().map(|chunks| (chunks.next.class, chunks.next.index)).collect()))
     }
@@ -209,12 +235,11 @@ impl Janitor {
     }
 }
 
-/// What goes into the next chunk, if anything is left.
-fn take<'a, T: Clone + 'a>(
-    from: &mut std::iter::Peekable<impl Iterator<Item = &'a T>>,
+/// The changes that go into the next chunk, if any is left.
+fn take<'a>(
+    from: &mut std::iter::Peekable<impl Iterator<Item = &'a Change>>,
     limit: usize,
-    size: impl Fn(&T) -> usize,
-) -> Option<Vec<T>> {
+) -> Option<Vec<Change>> {
     let mut bytes = 0;
     let mut taken = Vec::new();
     while let Some(next) = from.next_if(|next| taken.is_empty() || bytes + size(next) <= limit) {
@@ -227,8 +252,8 @@ fn take<'a, T: Clone + 'a>(
 // === impl Moment ===
 
 impl Moment {
-    /// What the chunks of one class hold.
-    fn parts<'a>(
+    /// What the chunks of one class hold before its objects.
+    fn head<'a>(
         &'a self,
         class: Class,
         changes: &'a [Change],
@@ -238,11 +263,8 @@ impl Moment {
         let writers = Part::Writers(writers.map(|writer| (writer.1, writer.2, writer.3)).collect());
         let times = self.times.chunks(TIMES).map(|times| Part::Times(times.to_vec()));
         let mut changes = changes.iter().filter(move |change| class_of(change.key()) == class).peekable();
-        let changes = std::iter::from_fn(move || take(&mut changes, limit, size).map(Part::Changes));
-        let mut items = self.items.iter().filter(move |item| class_of(&item.key) == class).peekable();
-        let items =
-            std::iter::from_fn(move || take(&mut items, limit, |item| item.value.len()).map(Part::Items));
-        Box::new(std::iter::once(writers).chain(times).chain(changes).chain(items))
+        let changes = std::iter::from_fn(move || take(&mut changes, limit).map(Part::Changes));
+        Box::new(std::iter::once(writers).chain(times).chain(changes))
     }
 
     /// The newest changes within the bounds, and the revision after which none is missing.
@@ -274,6 +296,24 @@ fn size(change: &Change) -> usize {
 // === impl Chunks ===
 
 impl Chunks<'_> {
+    async fn add(&mut self, item: Item) -> Result<(), LogError> {
+        if self.bytes + item.value.len() > self.limit {
+            self.flush().await?;
+        }
+        self.bytes += item.value.len();
+        self.items.push(item);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), LogError> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let items = std::mem::take(&mut self.items);
+        self.write(Part::Items(items)).await
+    }
+
     async fn write(&mut self, part: Part) -> Result<(), LogError> {
         let encoding = tokio::task::spawn_blocking(move || part.encode());
         let chunk = encoding.await.expect("encoding does not panic");

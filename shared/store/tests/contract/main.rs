@@ -55,6 +55,7 @@ contract! {
         a_watch_of_a_prefix_sees_the_prefix,
         a_watch_from_before_the_history_is_too_old,
         a_slow_watch_is_cut_off_and_a_quiet_one_is_not,
+        a_glance_shows_what_was_committed_and_does_not_wait,
         a_watch_tells_how_far_it_has_come,
         a_watch_ends_with_its_store;
     faults:

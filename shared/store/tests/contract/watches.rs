@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{Key, Revision};
-use store::{Change, Expect, HistoryBounds, Item, Options, Store, TooOld, Txn, Watch, WatchEvent};
+use store::{Change, Expect, Glance, HistoryBounds, Item, Options, Store, TooOld, Txn, Watch, WatchEvent};
 
 use crate::rig::{Rig, barrier, commit, number, pod, put, value, write};
 
@@ -131,6 +131,26 @@ pub async fn a_watch_of_a_prefix_sees_the_prefix(rig: &mut impl Rig) {
 
 fn short(changes: usize) -> Options {
     Options { history: HistoryBounds { changes, bytes: usize::MAX }, ..Options::default() }
+}
+
+pub async fn a_glance_shows_what_was_committed_and_does_not_wait(rig: &mut impl Rig) {
+    let store = rig.open(short(100)).await;
+    let mut watch = store.watch("core/pods/", store.revision()).expect("not too old");
+    assert!(matches!(watch.glance(), Glance::CaughtUp));
+    for n in 0..80 {
+        write(&store, "a", n).await;
+    }
+    for n in 0..80 {
+        let Glance::Change(change) = watch.glance() else { panic!("write {n} is not shown") };
+        assert_eq!(change.key(), &pod("a"));
+    }
+    let node = Key::object("", "nodes", "", "n");
+    commit(&store, put(node, Expect::Absent, value("n", 1))).await;
+    assert!(matches!(watch.glance(), Glance::CaughtUp), "what is elsewhere is passed over");
+    for n in 0..200 {
+        write(&store, "a", n).await;
+    }
+    assert!(matches!(watch.glance(), Glance::CutOff));
 }
 
 pub async fn a_watch_from_before_the_history_is_too_old(rig: &mut impl Rig) {
