@@ -42,6 +42,7 @@ mod endpoints;
 mod networking;
 mod quota;
 mod rbac;
+mod review;
 mod secret;
 pub mod service;
 mod volume;
@@ -86,6 +87,7 @@ fn builtin_rows() -> Vec<Kind> {
     ];
     let mut rows: Vec<Kind> = core.into_iter().chain(apps).collect();
     rows.push(event::modern());
+    rows.extend(review::kinds());
     rows.extend(autoscaler::kinds());
     rows.extend([job::cron_job(), job::job()]);
     rows.extend(networking::kinds());
