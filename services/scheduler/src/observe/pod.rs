@@ -10,6 +10,8 @@ use super::amount::AmountsByName;
 use super::shape::{HostPort, Needs};
 use super::{Amounts, Effect, NodeAffinity, ResourceNames, Toleration, affinity};
 
+/// Whose pods are that do not say.
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
 /// What a container that asks for no cpu is taken to need when nodes are scored, in thousandths.
 const LIKELY_CPU: i64 = 100;
 /// The same of memory, in bytes.
@@ -145,7 +147,7 @@ impl Pod {
             node: spec.node_name.take().filter(|name| !name.is_empty()),
             has_ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             deleting: metadata.deletion_timestamp.is_some(),
-            scheduler: spec.scheduler_name.take().unwrap_or_default(),
+            scheduler: spec.scheduler_name.take().unwrap_or_else(|| DEFAULT_SCHEDULER.to_owned()),
             priority: spec.priority.unwrap_or(0),
             preempts: spec.preemption_policy.as_deref() != Some("Never"),
             gates: gates.map(|gate| gate.name.unwrap_or_default()).collect(),

@@ -59,7 +59,10 @@ pub struct Waiting {
 pub struct Queue {
     pods: HashMap<Key, Entry>,
     active: Active,
+    /// Woken before their pause was over.
     backoff: Backoff,
+    /// Refused by the binder or the API servers: no change of the cluster tells when that would end.
+    refused: Backoff,
     blocked: Blocked,
     gated: usize,
     arrivals: u64,
@@ -75,8 +78,10 @@ struct Entry {
 enum Place {
     /// Next in line.
     Active(Rank),
-    /// After a pause.
+    /// After a pause, or when nothing else is to be done.
     Backoff(Due),
+    /// After a pause.
+    Refused(Due),
     /// When a node suits that did not.
     Blocked(Ticket),
     /// When its gates are gone.
@@ -175,9 +180,9 @@ impl Queue {
 
     /// Whether a pod can be taken now.
     pub fn has_next(&self, now: Instant) -> bool {
-        self.active.len() > 0
-            || (self.backoff.len() > 0
-                && (self.backoff.len() <= EARLY_MAX || self.backoff.next_due().is_some_and(|due| due <= now)))
+        let is_due = |backoff: &Backoff| backoff.next_due().is_some_and(|due| due <= now);
+        let may_be_early = (1..=EARLY_MAX).contains(&self.backoff.len());
+        self.active.len() > 0 || may_be_early || is_due(&self.backoff) || is_due(&self.refused)
     }
 
     /// Gives back a pod that suits no node.
@@ -190,9 +195,9 @@ impl Queue {
 
     /// Gives back a pod that is to be tried again after a pause, because its node was refused.
     pub fn retry(&mut self, pod: Waiting, now: Instant) {
-        let due = self.backoff.add(&pod.key, now + delay(pod.attempts), self.arrivals);
+        let due = self.refused.add(&pod.key, now + delay(pod.attempts), self.arrivals);
         self.arrivals += 1;
-        self.insert(pod, Place::Backoff(due));
+        self.insert(pod, Place::Refused(due));
     }
 
     /// Calls pods out of each group that `suits` says has a node now.
@@ -219,17 +224,14 @@ impl Queue {
     /// When the next pod can be taken that cannot be taken now.
     pub fn next_due(&self) -> Option<Instant> {
         let flush = self.blocked.oldest().map(|since| since + BLOCKED_LONGEST);
-        match (self.backoff.next_due(), flush) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [self.backoff.next_due(), self.refused.next_due(), flush].into_iter().flatten().min()
     }
 
     /// How many wait where.
     pub fn lengths(&self) -> Lengths {
         Lengths {
             active: self.active.len(),
-            backoff: self.backoff.len(),
+            backoff: self.backoff.len() + self.refused.len(),
             blocked: self.blocked.len(),
             gated: self.gated,
         }
@@ -260,6 +262,7 @@ impl Queue {
         match place {
             Place::Active(rank) => self.active.remove(&rank),
             Place::Backoff(due) => self.backoff.remove(&due),
+            Place::Refused(due) => self.refused.remove(&due),
             Place::Blocked(ticket) => self.blocked.remove(&pod.shape, &ticket),
             Place::Gated => self.gated -= 1,
         }
@@ -269,7 +272,7 @@ impl Queue {
 
     /// Brings back those whose pause is over, and those that have been blocked for too long.
     fn end_pauses(&mut self, now: Instant) {
-        while let Some(key) = self.backoff.pop_due(now) {
+        while let Some(key) = self.backoff.pop_due(now).or_else(|| self.refused.pop_due(now)) {
             if let Some(entry) = self.pods.remove(&key) {
                 self.activate(entry.pod);
             }

@@ -125,6 +125,18 @@ fn a_few_pods_need_not_wait_for_the_end_of_their_pause_while_nothing_else_is_to_
 }
 
 #[test]
+fn a_refused_pod_pauses_even_if_nothing_else_is_to_be_done() {
+    let mut bench = Bench::new();
+    bench.put("a", 1, 0);
+    let pod = bench.take().expect("it is active");
+    bench.queue.retry(pod, bench.now);
+    assert!(bench.take().is_none() && !bench.queue.has_next(bench.now));
+    bench.pass(1);
+    assert!(bench.queue.has_next(bench.now));
+    assert_eq!(bench.take_name(), Some("a".to_owned()));
+}
+
+#[test]
 fn of_a_crowd_only_some_are_woken_and_each_that_finds_its_place_wakes_more() {
     let mut bench = Bench::new();
     for index in 0..3 * WAKE_TOGETHER {
