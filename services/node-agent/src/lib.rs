@@ -36,7 +36,9 @@ mod metrics;
 
 pub use arguments::Config;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bus::Bus;
@@ -61,33 +63,64 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     runtime::admin::serve(config.admin.admin_addr, readiness.clone(), shutdown.clone()).await?;
     let bus = Bus::connect(&config.bus.config(&format!("node-agent/{name}"))).await?;
     if config.hollow {
-        return run_on(&config, bus, readiness, name, Hollow::new(hollow_facts(), 0), None, shutdown).await;
+        hollow(bus, &name, 0, readiness).run(shutdown).await;
+        return Ok(());
     }
-    std::fs::create_dir_all(&config.data_dir)
+    let data = make_folders(&config.data_dir)
         .with_context(|| format!("cannot make {}", config.data_dir.display()))?;
-    let data = config.data_dir.canonicalize().context("the data directory was just made")?;
     let client = cri::Client::new(&config.containerd_socket);
     let machine = Containerd::new(client.clone(), Paths::new(&data));
-    run_on(&config, bus, readiness, name, machine, Some(client), shutdown).await
+    run_on(&config, bus, readiness, name, machine, client, shutdown).await
 }
 
-async fn run_on<R: Runtime>(
+/// What volumes hold is for the pods alone, not for every user of the node who finds the way.
+fn make_folders(data: &Path) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(data)?;
+    let data = data.canonicalize()?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(Paths::new(&data).pods())?;
+    Ok(data)
+}
+
+/// An agent that pretends. `number` tells its pods' addresses from those of others that share its machine.
+pub fn hollow(bus: Bus, name: &str, number: u16, readiness: Readiness) -> Agent<Hollow> {
+    let facts = hollow_facts();
+    let [high, low] = number.to_be_bytes();
+    let ips = vec![format!("172.20.{high}.{low}")];
+    Agent {
+        settings: Settings {
+            node_name: name.to_owned(),
+            node_ips: ips.clone(),
+            resolver: Resolver::default(),
+            hosts_file: String::new(),
+            allocatable: allocatable(&facts),
+            paths: Paths::new(Path::new("/")),
+        },
+        identity: Identity { name: name.to_owned(), ips, labels: BTreeMap::new(), max_pods: HOLLOW_PODS },
+        bus,
+        runtime: Hollow::new(facts, number),
+        pods: Pods::default(),
+        proxy: None,
+        readiness,
+    }
+}
+
+async fn run_on(
     config: &Config,
     bus: Bus,
     readiness: Readiness,
     name: String,
-    machine: R,
-    client: Option<cri::Client>,
+    machine: Containerd,
+    client: cri::Client,
     shutdown: Shutdown,
 ) -> Result<()> {
     let ips = vec![config.node_ip.unwrap_or_else(facts::address).to_string()];
     let pods = Pods::default();
-    let streams = streams::Host { bus: bus.clone(), node: name.clone(), pods: pods.clone(), runtime: client };
+    let streams =
+        streams::Host { bus: bus.clone(), node: name.clone(), pods: pods.clone(), runtime: Some(client) };
     let serving = tokio::spawn(streams::serve(streams, shutdown.clone()));
-    let has_services = !config.hollow && !config.no_services;
     let ranges = Ranges { pods: config.cluster_cidr, services: Some(config.service_cidr) };
     let agent = Agent {
-        proxy: has_services.then(|| (Proxy::new(&name), ranges)),
+        proxy: (!config.no_services).then(|| (Proxy::new(&name), ranges)),
         settings: settings(config, &name, &ips, &machine.facts()),
         identity: Identity { name, ips, labels: config.labels(), max_pods: config.max_pods },
         bus,
@@ -123,8 +156,11 @@ fn read(path: &Path) -> String {
     })
 }
 
+/// What a pretending node takes: more than a real one, whose kernel and runtime set the limit.
+const HOLLOW_PODS: u32 = 250;
+
 /// A machine of the usual size in a data centre.
-pub fn hollow_facts() -> Facts {
+fn hollow_facts() -> Facts {
     Facts {
         cpus: 32,
         memory: 256 << 30,

@@ -41,3 +41,19 @@ pub static POD_START_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     )
     .expect("registered once")
 });
+
+/// Streams into pods that API servers asked for, by what for and whether they were opened.
+pub static STREAMS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "sampan_agent_streams_total",
+        "Streams into pods that were asked for, by what for and whether they were opened",
+        &["kind", "result"]
+    )
+    .expect("registered once")
+});
+
+/// Those that are open.
+pub static STREAMS_OPEN: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("sampan_agent_open_streams", "Streams into pods that are open")
+        .expect("registered once")
+});

@@ -36,8 +36,6 @@ const INPUTS: usize = 256;
 const BATCH: usize = 256;
 /// Sandboxes and containers being made at a time. containerd does little more with more of them, and each takes longer.
 const STARTS: usize = 16;
-/// Images being fetched at a time: a few share the line, many would starve each other.
-const PULLS: usize = 4;
 
 /// A node and what it runs on.
 #[derive(Clone)]
@@ -69,7 +67,6 @@ struct Loop<R> {
     inputs: mpsc::Sender<Input>,
     interest: watch::Sender<Interest>,
     starts: Arc<Semaphore>,
-    pulls: Arc<Semaphore>,
     /// When pods that have not started yet were first seen.
     starting: HashMap<String, tokio::time::Instant>,
 }
@@ -127,7 +124,6 @@ impl<R: Runtime> Agent<R> {
             inputs,
             interest,
             starts: Arc::new(Semaphore::new(STARTS)),
-            pulls: Arc::new(Semaphore::new(PULLS)),
             starting: HashMap::new(),
         };
         tokio::select! {
@@ -196,7 +192,6 @@ impl<R: Runtime> Loop<R> {
     fn act(&self, pod: PodIdentity, action: Action) {
         let (runtime, inputs) = (self.runtime.clone(), self.inputs.clone());
         let places = match &action {
-            Action::EnsureImage { .. } => Some(Arc::clone(&self.pulls)),
             Action::RunSandbox(_) | Action::Start(_) => Some(Arc::clone(&self.starts)),
             // Ends never wait for beginnings.
             _ => None,

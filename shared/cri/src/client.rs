@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status, Streaming};
 
 use crate::CriError;
 use crate::events::events_client::EventsClient;
-use crate::events::{Envelope, SubscribeRequest};
+use crate::events::{Envelope, SubscribeRequest, TaskExit};
 use crate::v1::image_service_client::ImageServiceClient;
 use crate::v1::runtime_service_client::RuntimeServiceClient;
 use crate::v1::*;
@@ -277,14 +278,25 @@ async fn call<T>(
 // === impl Events ===
 
 impl Events {
-    /// The next event's topic, as `/tasks/exit`; an error when the stream has ended.
-    pub async fn next(&mut self) -> Result<String, CriError> {
-        match self.stream.message().await {
-            Ok(Some(envelope)) => Ok(envelope.topic),
-            Ok(None) => Err(CriError::Down("the event stream ended".to_owned())),
-            Err(status) => Err(CriError::from_status("Subscribe", &status)),
+    /// Returns at the next event of a container; an error when the stream has ended.
+    pub async fn next(&mut self) -> Result<(), CriError> {
+        loop {
+            match self.stream.message().await {
+                Ok(Some(envelope)) if is_of_command(&envelope) => continue,
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => return Err(CriError::Down("the event stream ended".to_owned())),
+                Err(status) => return Err(CriError::from_status("Subscribe", &status)),
+            }
         }
     }
+}
+
+/// Whether only a command in a container has ended, as those of probes do all the time.
+fn is_of_command(envelope: &Envelope) -> bool {
+    let Some(event) = envelope.event.as_ref().filter(|_| envelope.topic == "/tasks/exit") else {
+        return false;
+    };
+    TaskExit::decode(event.value.as_slice()).is_ok_and(|exit| exit.id != exit.container_id)
 }
 
 // === impl UnixConnector ===

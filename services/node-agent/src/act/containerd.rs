@@ -12,7 +12,8 @@ use cri::v1::{
 use cri::{Client, CriError, Events};
 use futures::stream::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tracing::warn;
 
 use super::runtime::{Answer, Health, ImageRecord, Runtime};
 use super::{checks, disk, volumes};
@@ -29,6 +30,8 @@ use crate::spec::volumes::Plan;
 const TRUST: Duration = Duration::from_secs(5);
 /// Questions about single containers under way together; more would queue in containerd.
 const QUESTIONS: usize = 8;
+/// Images being fetched at a time: a few share the line, many would starve each other.
+const PULLS: usize = 4;
 /// Bytes of a container's last words.
 const MESSAGE_MAX: usize = 4096;
 /// Bytes and lines of its log that stand in for them.
@@ -45,6 +48,7 @@ pub struct Containerd {
     /// What does not change any more: addresses of sandboxes, states of containers.
     details: Arc<SyncMutex<Details>>,
     events: Arc<Mutex<Option<Events>>>,
+    pulls: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -59,7 +63,8 @@ struct Details {
 impl Containerd {
     /// Nothing is connected yet.
     pub fn new(client: Client, paths: Paths) -> Self {
-        Containerd { client, paths, details: Arc::default(), events: Arc::default() }
+        let pulls = Arc::new(Semaphore::new(PULLS));
+        Containerd { client, paths, details: Arc::default(), events: Arc::default(), pulls }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Details> {
@@ -83,6 +88,10 @@ impl Containerd {
                     ips
                 }
                 Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) if is_about_one(&error) => {
+                    warn!(sandbox = listed.id, "its addresses are not known: {error}");
+                    Vec::new()
+                }
                 Err(error) => return Err(error),
             },
         };
@@ -103,6 +112,10 @@ impl Containerd {
         let status = match self.client.container_status(&listed.id).await {
             Ok(status) => status,
             Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if is_about_one(&error) => {
+                warn!(container = listed.id, "its status is not known: {error}");
+                return Ok(Some(instance(&listed, pod, name, &as_listed(&listed))));
+            }
             Err(error) => return Err(error),
         };
         // Between the two answers it may have gone on: the second is the newer one.
@@ -188,6 +201,7 @@ impl Runtime for Containerd {
     }
 
     async fn pull(&self, name: &str, auth: Option<AuthConfig>) -> Result<(), CriError> {
+        let _place = self.pulls.acquire().await.expect("the semaphore is never closed");
         self.client.pull_image(name, auth, None).await.map(drop)
     }
 
@@ -264,6 +278,26 @@ impl Runtime for Containerd {
 
     fn folders(&self) -> Vec<PodIdentity> {
         disk::folders(&self.paths)
+    }
+}
+
+/// Whether the runtime answers but cannot tell of this one: then the others are none the worse for it.
+fn is_about_one(error: &CriError) -> bool {
+    matches!(error, CriError::Refused { .. })
+}
+
+/// What the list alone tells of a container.
+fn as_listed(listed: &Container) -> ContainerStatus {
+    ContainerStatus {
+        state: listed.state,
+        created_at: listed.created_at,
+        started_at: listed.created_at,
+        finished_at: listed.created_at,
+        exit_code: if listed.state() == ContainerState::ContainerExited { 255 } else { 0 },
+        image: listed.image.clone(),
+        image_ref: listed.image_ref.clone(),
+        annotations: listed.annotations.clone(),
+        ..Default::default()
     }
 }
 

@@ -196,6 +196,9 @@ impl Core {
                 tracing::debug!(pod = %entry.identity.name, action = action.name(), why, "planned");
                 effects.actions.push((entry.identity.clone(), action));
             }
+        } else {
+            // What is missing comes as an input.
+            entry.wake = None;
         }
         // Before the first list nothing is known of what runs, and a status would deny it.
         let status = (self.listed.is_some() && entry.api == Api::Present).then(|| {
@@ -296,12 +299,12 @@ impl Core {
         let mut listed = listing.by_pod();
         for entry in self.pods.values_mut() {
             let observed = listed.remove(&entry.identity.uid).unwrap_or_default();
-            let is_newer = epoch > entry.seen_epoch;
+            let has_waited = entry.seen_epoch < entry.needs_epoch;
             if epoch < entry.needs_epoch {
                 continue;
             }
             entry.seen_epoch = epoch;
-            if entry.observed != observed || is_newer || was_down || is_first {
+            if entry.observed != observed || has_waited || was_down || is_first {
                 entry.observed = observed;
                 self.dirty.insert(entry.identity.uid.clone());
             }

@@ -14,7 +14,8 @@ use super::containers::{ERROR_SHOWN, restarts};
 use super::memory::{Memory, View};
 use super::pod::{has_final_phase, in_messages};
 use crate::observe::listing::{Exit, Instance, State};
-use crate::spec::image;
+use crate::spec::container::hash;
+use crate::spec::image::{self, Reference};
 use crate::spec::resources::qos_class;
 use crate::spec::{init_containers, is_sidecar, of};
 
@@ -117,12 +118,24 @@ fn of_container(view: &View<'_>, memory: &Memory, container: &Container, final_:
         ready,
         started: Some(started),
         restart_count: restart_count(newest, known),
-        image: newest.map_or_else(|| image::name(container).to_owned(), |instance| instance.image.clone()),
+        image: shown_image(container, newest),
         image_id: newest.map(|instance| instance.image_id.clone()).unwrap_or_default(),
         container_id: newest.map(container_id),
         state: Some(state),
         last_state,
         ..Default::default()
+    }
+}
+
+/// The image that runs under the name that the spec gives it; the runtime only knows the image's first name.
+fn shown_image(container: &Container, newest: Option<&Instance>) -> String {
+    let name = image::name(container);
+    match newest {
+        None => name.to_owned(),
+        Some(instance) if instance.hash != hash(container) => instance.image.clone(),
+        Some(instance) => {
+            Reference::parse(name).map_or_else(|_| instance.image.clone(), |full| full.to_string())
+        }
     }
 }
 

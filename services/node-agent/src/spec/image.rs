@@ -1,5 +1,7 @@
 //! Names of images, and when they are pulled.
 
+use std::fmt;
+
 use k8s_openapi::api::core::v1::Container;
 
 /// When an image is fetched from its registry.
@@ -77,6 +79,16 @@ impl Reference {
     }
 }
 
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+    }
+}
+
 /// A first part with a dot or a port, or `localhost`, is a registry; without one it is Docker Hub.
 fn split_registry(text: &str) -> (&str, &str) {
     match text.split_once('/') {
@@ -129,6 +141,8 @@ mod tests {
         for (text, registry, repository, tag) in cases {
             let expected = (registry.to_owned(), repository.to_owned(), tag.map(str::to_owned));
             assert_eq!(parts(text), Some(expected), "{text}");
+            let full = Reference::parse(text).unwrap();
+            assert_eq!(Reference::parse(&full.to_string()), Ok(full), "the full name means the same");
         }
         let digest = format!("redis@sha256:{}", "0".repeat(64));
         assert_eq!(parts(&digest).unwrap().2, None);

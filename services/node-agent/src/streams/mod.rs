@@ -17,14 +17,15 @@ mod upgrade;
 
 use std::sync::Arc;
 
-use bus::stream::{Kind, Opening};
+use bus::stream::{Kind, Opening, Stream};
 use bus::{Bus, BusError};
 use bytes::Bytes;
 use model::{Reason, Status};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, info_span};
 
+use crate::metrics;
 use crate::pods::{Missing, Pods};
 
 /// Streams of a node at a time; each may have a window of a megabyte a channel under way. A browser behind a
@@ -44,6 +45,11 @@ pub struct Host {
     pub runtime: Option<cri::Client>,
 }
 
+/// One of the [`STREAMS_MAX`].
+struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// Serves streams until `shutdown`, then ends them.
 pub async fn serve(host: Host, shutdown: runtime::Shutdown) -> Result<(), BusError> {
     let mut openings = bus::stream::serve(&host.bus, &host.node).await?;
@@ -57,7 +63,7 @@ pub async fn serve(host: Host, shutdown: runtime::Shutdown) -> Result<(), BusErr
             opening = openings.next() => opening,
         };
         let Some(opening) = opening else { return Err(BusError::Disconnected("closed".to_owned())) };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = Place::take(&places) else {
             let why = format!("the node carries {STREAMS_MAX} streams already");
             opening.refuse(Status::new(Reason::TooManyRequests, why)).await;
             continue;
@@ -73,6 +79,22 @@ pub async fn serve(host: Host, shutdown: runtime::Shutdown) -> Result<(), BusErr
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    fn take(places: &Arc<Semaphore>) -> Option<Place> {
+        let permit = places.clone().try_acquire_owned().ok()?;
+        metrics::STREAMS_OPEN.inc();
+        Some(Place { _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::STREAMS_OPEN.dec();
+    }
+}
+
 // === impl Host ===
 
 impl Host {
@@ -80,36 +102,42 @@ impl Host {
         let Some(runtime) = &self.runtime else {
             return opening.refuse(Status::bad_request("a hollow node runs nothing")).await;
         };
-        // The API server may be gone when a stream is accepted; then its silence ends the stream.
         let kind = opening.open.kind.clone();
+        let uid = opening.open.uid.clone();
         match kind {
             Kind::Exec { .. } | Kind::Attach { .. } => {
-                match command::start(runtime, &self.pods, &opening.open.uid, kind).await {
-                    Ok(command) => {
-                        let Ok(stream) = opening.accept().await else { return };
-                        command.carry(stream).await;
-                    }
-                    Err(status) => opening.refuse(status).await,
+                let command = command::start(runtime, &self.pods, &uid, kind).await;
+                if let Some((command, stream)) = settle("command", opening, command).await {
+                    command.carry(stream).await;
                 }
             }
             Kind::Logs { container, options } => {
-                match logs::open(runtime, &self.pods, &opening.open, &container, options).await {
-                    Ok(log) => {
-                        let Ok(stream) = opening.accept().await else { return };
-                        log.carry(stream).await;
-                    }
-                    Err(status) => opening.refuse(status).await,
+                let log = logs::open(runtime, &self.pods, &opening.open, &container, options).await;
+                if let Some((log, stream)) = settle("log", opening, log).await {
+                    log.carry(stream).await;
                 }
             }
             Kind::PortForward { port } => {
-                match port_forward::connect(runtime, &self.pods, &opening.open.uid, port).await {
-                    Ok(connection) => {
-                        let Ok(stream) = opening.accept().await else { return };
-                        port_forward::carry(connection, stream).await;
-                    }
-                    Err(status) => opening.refuse(status).await,
+                let connection = port_forward::connect(runtime, &self.pods, &uid, port).await;
+                if let Some((connection, stream)) = settle("port-forward", opening, connection).await {
+                    port_forward::carry(connection, stream).await;
                 }
             }
+        }
+    }
+}
+
+/// Accepts a stream that is prepared, and refuses one that cannot be.
+async fn settle<T>(kind: &str, opening: Opening, prepared: Result<T, Status>) -> Option<(T, Stream)> {
+    let result = if prepared.is_ok() { "opened" } else { "refused" };
+    metrics::STREAMS.with_label_values(&[kind, result]).inc();
+    match prepared {
+        // Without a bus there is nobody who waits for it.
+        Ok(prepared) => opening.accept().await.ok().map(|stream| (prepared, stream)),
+        Err(status) => {
+            debug!("refused: {status}");
+            opening.refuse(status).await;
+            None
         }
     }
 }

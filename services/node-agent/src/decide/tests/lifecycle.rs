@@ -179,7 +179,7 @@ fn a_new_image_restarts_the_container() {
     stage.taken();
     stage.edit(|spec| spec["containers"][0]["image"] = json!("app:2"));
     assert_eq!(stage.taken(), ["kill main 30", "image main", "start main 1"]);
-    assert_eq!(stage.status.container_statuses.as_ref().unwrap()[0].image, "app:2");
+    assert_eq!(stage.status.container_statuses.as_ref().unwrap()[0].image, "docker.io/library/app:2");
 }
 
 #[test]

@@ -1,107 +1,12 @@
 //! The agent on a real containerd, told what to do over a real bus.
 
-#![allow(clippy::unwrap_used)] // A test ends where it does not go on.
-
-#[path = "containerd/streams.rs"]
-mod streams;
-mod support;
-
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bus::Bus;
-use clap::Parser;
-use node_agent::Config;
-use serde_json::{Value, json};
-use support::control::{Control, condition};
-use support::machine::Machine;
-use testkit::NatsServer;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use serde_json::json;
 
-const NODE: &str = "node-1.test";
-
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    config: Config,
-}
-
-struct Scene {
-    nats: NatsServer,
-    machine: Machine,
-    control: Control,
-    agent: Option<(JoinHandle<anyhow::Result<()>>, CancellationToken)>,
-}
-
-// === impl Scene ===
-
-impl Scene {
-    async fn set() -> Option<Scene> {
-        let machine = Machine::start().await?;
-        let nats = NatsServer::start().expect("a bus");
-        let config = bus::Config { url: nats.url(), name: "test".to_owned() };
-        let bus = Bus::connect(&config).await.expect("the URL is one");
-        let control = Control::start(&bus, NODE).await;
-        let mut scene = Scene { nats, machine, control, agent: None };
-        scene.start_agent().await;
-        Some(scene)
-    }
-
-    async fn start_agent(&mut self) {
-        let arguments = Arguments::parse_from([
-            "test".to_owned(),
-            format!("--nats-url={}", self.nats.url()),
-            format!("--node-name={NODE}"),
-            "--node-ip=192.0.2.1".to_owned(),
-            "--no-services".to_owned(),
-            format!("--data-dir={}", self.machine.data().display()),
-            format!("--containerd-socket={}", self.machine.socket().display()),
-        ]);
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(node_agent::run(arguments.config, shutdown.clone()));
-        self.agent = Some((task, shutdown));
-    }
-
-    async fn stop_agent(&mut self) {
-        if let Some((task, shutdown)) = self.agent.take() {
-            shutdown.cancel();
-            task.await.expect("the agent does not panic").expect("the agent ends well");
-        }
-    }
-
-    /// Deletes every pod and waits until the machine is as it was.
-    async fn end(&mut self) {
-        for name in self.control.pods() {
-            self.control.delete(&name, 0).await;
-        }
-        self.control.until("the pods are gone", 30, |control| control.pods().is_empty()).await;
-        self.stop_agent().await;
-    }
-
-    fn log(&self, name: &str, attempt: u32) -> String {
-        let folder = format!("log/pods/default_{name}_{}/main/{attempt}.log", self.control.uid(name));
-        std::fs::read_to_string(self.machine.data().join(folder)).unwrap_or_default()
-    }
-
-    async fn until_log(&self, name: &str, text: &str) {
-        self.control
-            .until(&format!("{name} prints {text:?}"), 20, |_| self.log(name, 0).contains(text))
-            .await;
-    }
-
-    fn pod_folder(&self, uid: &str) -> PathBuf {
-        self.machine.data().join("pods").join(uid)
-    }
-}
-
-fn shell(script: &str) -> Value {
-    json!({"command": ["/bin/busybox", "sh", "-c", script]})
-}
-
-fn forever() -> Value {
-    json!({"command": ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; while :; do /bin/busybox sleep 0.1; done"]})
-}
+use crate::support::control::{Control, condition};
+use crate::support::machine::IMAGE;
+use crate::support::scene::{NODE, Scene, forever, shell};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_runs_and_leaves_nothing_behind() {
@@ -339,12 +244,12 @@ async fn init_containers_come_first_and_probes_decide_on_ready() {
         json!({"exec": {"command": ["/bin/busybox", "test", "-e", "/shared/ready"]}, "periodSeconds": 1});
     container["livenessProbe"] = json!({"exec": {"command": ["/bin/busybox", "test", "!", "-e", "/shared/dead"]}, "periodSeconds": 1, "failureThreshold": 1});
     let init = json!({
-        "name": "first", "image": support::machine::IMAGE, "imagePullPolicy": "IfNotPresent",
+        "name": "first", "image": IMAGE, "imagePullPolicy": "IfNotPresent",
         "command": ["/bin/busybox", "sh", "-c", "echo by-init > /shared/made"],
         "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
     });
     let sidecar = json!({
-        "name": "beside", "image": support::machine::IMAGE, "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always",
+        "name": "beside", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always",
         "command": ["/bin/busybox", "sleep", "100000"],
     });
     let spec = json!({

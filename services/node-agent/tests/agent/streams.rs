@@ -1,7 +1,7 @@
 //! Streams from the bus into real containers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus::stream::{Event, Kind, LogOptions, Open, Stdio, Stream};
 use bytes::Bytes;
@@ -9,7 +9,10 @@ use model::Status;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::*;
+use bus::Bus;
+
+use crate::support::control::Control;
+use crate::support::scene::{NODE, Scene, shell};
 
 /// Long enough for a busy machine; a test that is right never waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -112,7 +115,7 @@ async fn streams_reach_into_containers() {
     logs_are_followed_to_the_end(&client).await;
     ports_are_forwarded(&client, host_port).await;
     a_container_is_joined(&client).await;
-    scene.stop_agent().await;
+    scene.end().await;
 }
 
 async fn commands_have_streams_and_an_exit_code(client: &Client) {

@@ -1,0 +1,43 @@
+//! Nodes that pretend, as the load test uses them: many in one process, on one connection.
+
+use bus::Bus;
+use runtime::Readiness;
+use serde_json::json;
+use testkit::NatsServer;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::control::Control;
+
+const NODES: u16 = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_hollow_nodes_share_a_process_and_a_connection() {
+    let nats = NatsServer::start().unwrap();
+    let config = bus::Config { url: nats.url(), name: "test".to_owned() };
+    let bus = Bus::connect(&config).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let mut agents = JoinSet::new();
+    let mut controls = Vec::new();
+    for number in 0..NODES {
+        let name = format!("hollow-{number}");
+        controls.push(Control::start(&bus, &name).await);
+        let agent = node_agent::hollow(bus.clone(), &name, number, Readiness::new());
+        agents.spawn(agent.run(shutdown.clone()));
+    }
+    for control in &controls {
+        for pod in 0..5 {
+            control.run(&format!("pod-{pod}"), json!({}), json!({})).await;
+        }
+    }
+    for control in &controls {
+        for pod in 0..5 {
+            control.until_running(&format!("pod-{pod}")).await;
+        }
+        control.delete("pod-0", 0).await;
+        control.until("it is gone", 20, |control| control.pod("pod-0").is_null()).await;
+        assert_eq!(control.node()["status"]["nodeInfo"]["containerRuntimeVersion"], "hollow://1");
+    }
+    shutdown.cancel();
+    agents.join_all().await;
+}
