@@ -20,6 +20,10 @@ pub struct Config {
     #[arg(long, env = "SAMPAN_BIND", default_value = "0.0.0.0:6443", value_name = "ADDRESS")]
     pub bind: SocketAddr,
 
+    /// Further addresses of the HTTPS API, as one that only pods reach
+    #[arg(long, env = "SAMPAN_BIND_ALSO", value_name = "ADDRESS", value_delimiter = ',')]
+    pub bind_also: Vec<SocketAddr>,
+
     /// Folder of the cluster CA and the server's certificate; made on first start
     #[arg(long, env = "SAMPAN_DATA_DIR", default_value = "/var/lib/sampan/apiserver", value_name = "FOLDER")]
     pub data_dir: PathBuf,

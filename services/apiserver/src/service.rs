@@ -34,7 +34,7 @@ use crate::{Config, commands, endpoints, verbs};
 
 /// The HTTPS side before it serves: certificates made, address bound.
 pub struct Front {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     tls: Arc<ServerConfig>,
     /// Where it listens.
     pub address: SocketAddr,
@@ -187,20 +187,29 @@ async fn follow_health(store: &Store, ready: &Condition, shutdown: &Shutdown) {
 impl Front {
     /// Makes what is missing of CA, certificate and kubeconfig, and binds the address.
     pub async fn prepare(config: &Config) -> Result<Front> {
-        let listener = TcpListener::bind(config.bind)
-            .await
-            .with_context(|| format!("cannot listen at {}", config.bind))?;
-        let address = listener.local_addr().context("a bound socket has an address")?;
+        let first = listen(config.bind).await?;
+        let address = first.local_addr().context("a bound socket has an address")?;
+        let mut listeners = vec![first];
+        for address in &config.bind_also {
+            listeners.push(listen(*address).await?);
+        }
         let config = config.clone();
         // Keys and files: milliseconds, and a lock that another server may hold.
         let tls = tokio::task::spawn_blocking(move || certificates(&config, address)).await??;
-        Ok(Front { listener, tls, address })
+        Ok(Front { listeners, tls, address })
     }
 
     /// Serves until the state's shutdown.
     pub async fn serve(self, state: Arc<State>) {
-        accept::serve(self.listener, self.tls, state).await;
+        let each = self.listeners.into_iter().map(|listener| {
+            accept::serve(listener, Arc::clone(&self.tls), Arc::clone(&state))
+        });
+        futures::future::join_all(each).await;
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))
 }
 
 fn certificates(config: &Config, address: SocketAddr) -> Result<Arc<ServerConfig>> {
@@ -218,8 +227,9 @@ fn certificates(config: &Config, address: SocketAddr) -> Result<Arc<ServerConfig
 
 /// The names that the certificate is to have besides the usual ones.
 fn names_told(config: &Config) -> Vec<String> {
-    let advertised = config.advertise_address.map(|ip| ip.to_string());
-    config.tls_sans.iter().cloned().chain(advertised).collect()
+    let advertised = config.advertise_address.into_iter();
+    let further = advertised.chain(config.bind_also.iter().map(SocketAddr::ip)).filter(|ip| !ip.is_unspecified());
+    config.tls_sans.iter().cloned().chain(further.map(|ip| ip.to_string())).collect()
 }
 
 /// How this machine reaches the server.
