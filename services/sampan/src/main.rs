@@ -46,6 +46,8 @@ enum Command {
     BatchController(Box<batch_controller::Config>),
     /// Garbage collection, namespaces, node lifecycle, endpoints
     ClusterController(Box<cluster_controller::Config>),
+    /// The name server of Services and pods
+    Dns(Box<dns::Config>),
     /// The agent of a node: runs its pods on containerd
     NodeAgent(Box<node_agent::Config>),
 }
@@ -94,7 +96,8 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     if command.is_service() {
-        runtime::init_logging("info")?;
+        // The name server's library writes lines about every question.
+        runtime::init_logging("info,hickory_server=warn")?;
     }
     let shutdown = runtime::shutdown::on_signal;
     match command {
@@ -112,6 +115,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::StatefulController(config) => stateful_controller::run(*config, shutdown()).await,
         Command::BatchController(config) => batch_controller::run(*config, shutdown()).await,
         Command::ClusterController(config) => cluster_controller::run(*config, shutdown()).await,
+        Command::Dns(config) => dns::run(*config, shutdown()).await,
         Command::NodeAgent(config) => node_agent::run(*config, shutdown()).await,
     }
 }

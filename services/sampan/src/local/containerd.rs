@@ -108,16 +108,17 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     )
 }
 
-/// Pods of a node hang on a bridge and reach the outside by masquerading.
+/// Each pod of a node has a link of its own to it. On a bridge, answers from one pod to another would pass by what
+/// Services need to see of them, unless the kernel was told otherwise. What leaves the pods' network is masqueraded
+/// by the agent, which knows the whole of it.
 fn conflist(cluster: &Cluster, node: u8) -> String {
     let subnet = network::pod_cidr(node);
-    let bridge = if cluster.nodes == 1 { format!("pods{}", cluster.id) } else { "pods0".to_owned() };
     serde_json::json!({
         "cniVersion": "0.4.0",
         "name": "sampan",
         "plugins": [
             {
-                "type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true,
+                "type": "ptp", "ipMasq": false,
                 "ipam": {
                     "type": "host-local",
                     "dataDir": format!("/run/sampan-{}/node-{node}/cni", cluster.id),

@@ -34,6 +34,8 @@ pub struct Layout {
 
 /// Ports for `/readyz` and `/metrics` that a cluster sets aside: seven services and up to 32 nodes.
 const ADMIN_PORTS: u16 = 40;
+/// Ports that it sets aside in one piece: those, and the name server's.
+const PORTS: u16 = ADMIN_PORTS + 1;
 
 // === impl Layout ===
 
@@ -119,7 +121,7 @@ impl Cluster {
             nodes,
             api_port,
             nats_port: free_ports(1)?,
-            admin_port: free_ports(ADMIN_PORTS)?,
+            admin_port: free_ports(PORTS)?,
             bus_password: format!("{:032x}", random.random::<u128>()),
         })
     }
@@ -127,6 +129,11 @@ impl Cluster {
     /// The nodes' names: `node-1`, …
     pub fn node_name(node: u8) -> String {
         format!("node-{node}")
+    }
+
+    /// Port of the name server. Pods ask at port 53 of the Service; this machine may have a server there already.
+    pub fn dns_port(&self) -> u16 {
+        self.admin_port + ADMIN_PORTS
     }
 
     /// Where nats-server listens: on loopback, and with several nodes where their namespaces reach it.

@@ -125,7 +125,7 @@ fn check_machine() -> Result<Programs> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a node runs containers, which needs root: try `sudo`");
     }
-    for program in ["containerd", "runc", "ip", "nsenter"] {
+    for program in ["containerd", "runc", "ip", "nft", "nsenter"] {
         if !on_path(program) {
             bail!("{program} is not on PATH: run `make setup`");
         }

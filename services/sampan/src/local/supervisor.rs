@@ -60,6 +60,7 @@ pub async fn supervise(arguments: &ClusterArguments) -> Result<()> {
     for node in 1..=cluster.nodes {
         stop_containers(&layout.containerd_socket(&cluster, node)).await;
     }
+    network::end_services(&cluster);
     runtimes.stop().await;
     bus.stop().await;
     std::fs::remove_file(layout.pid_file("supervisor")).context("cannot remove the supervisor's pid file")

@@ -43,6 +43,9 @@ pub struct Programs {
     pub nats: PathBuf,
 }
 
+/// The address of the Service kube-dns, which pods have as their name server.
+const DNS_ADDRESS: &str = "10.96.0.10";
+
 /// Every unit of the cluster in the order of starting.
 pub fn all(layout: &Layout, cluster: &Cluster, programs: &Programs) -> Vec<Unit> {
     let mut units = vec![nats(layout, programs)];
@@ -54,6 +57,7 @@ pub fn all(layout: &Layout, cluster: &Cluster, programs: &Programs) -> Vec<Unit>
         "stateful-controller",
         "batch-controller",
         "cluster-controller",
+        "dns",
     ];
     for (name, port) in services.into_iter().zip(cluster.admin_port..) {
         units.push(service(layout, cluster, programs, name, port));
@@ -129,8 +133,16 @@ fn service(layout: &Layout, cluster: &Cluster, programs: &Programs, name: &str, 
             let bind = format!("127.0.0.1:{}", cluster.api_port);
             command.extend(["--bind".into(), bind.into(), "--data-dir".into(), certificates.into()]);
             command.extend(["--kubeconfig".into(), layout.kubeconfig().into()]);
+            // Pods do not reach the machine's loopback.
+            let pods = format!("{}:{}", network::GATEWAY, cluster.api_port);
+            command.extend(["--bind-also".into(), pods.into()]);
+            command.extend(["--advertise-address".into(), network::GATEWAY.to_string().into()]);
         }
         "cluster-controller" => command.extend(["--ca-file".into(), certificates.join("ca.crt").into()]),
+        "dns" => {
+            let bind = format!("{}:{}", network::GATEWAY, cluster.dns_port());
+            command.extend(["--bind".into(), bind.into(), "--cluster-ip".into(), DNS_ADDRESS.into()]);
+        }
         _ => {}
     }
     Unit {
@@ -153,6 +165,8 @@ fn agent(layout: &Layout, cluster: &Cluster, programs: &Programs, node: u8, port
     command.extend(["--node-name".into(), name.into(), "--data-dir".into(), home.into()]);
     command.extend(["--containerd-socket".into(), layout.containerd_socket(cluster, node).into()]);
     command.extend(["--pause-image".into(), containerd::PAUSE_IMAGE.into()]);
+    command.extend(["--cluster-dns".into(), DNS_ADDRESS.into()]);
+    command.extend(["--cluster-cidr".into(), network::PODS.into()]);
     if let Some(address) = address {
         command.extend(["--node-ip".into(), address.to_string().into()]);
     }
