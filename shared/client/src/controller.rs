@@ -64,6 +64,11 @@ pub trait Controller: Send + 'static {
     /// What to do about a key, given what was observed. No clock, no IO.
     fn decide(&mut self, key: &Self::Key, now: Timestamp) -> Decision;
 
+    /// Who writes about a key, if not the user that the driver was given.
+    fn user(&self, _key: &Self::Key) -> Option<&'static str> {
+        None
+    }
+
     /// Takes in what became of the write at place `index` of the last decision about `key`, before the key is
     /// decided again; returns what is to be told about it.
     fn acted(&mut self, _key: &Self::Key, _index: usize, _reply: &Reply) -> Option<Note> {
@@ -203,7 +208,11 @@ impl<C: Controller> Driver<C> {
             self.queue.done(&key);
             return;
         }
-        self.acting.spawn(act(key, decision.writes, decision.notes, self.writer.clone()));
+        let writer = match self.controller.user(&key) {
+            Some(user) => self.writer.acting_as(user),
+            None => self.writer.clone(),
+        };
+        self.acting.spawn(act(key, decision.writes, decision.notes, writer));
     }
 
     fn acted(&mut self, acted: Acted<C::Key>) {

@@ -30,6 +30,11 @@ impl Writer {
         Writer { bus, user: user.to_owned() }
     }
 
+    /// The same writer under another name.
+    pub fn acting_as(&self, user: &str) -> Self {
+        Writer { user: user.to_owned(), ..self.clone() }
+    }
+
     /// Carries out every write, independently of each other; the replies are in the writes' order.
     ///
     /// A write that no API server could be reached for is tried again for half a minute. One whose answer was lost

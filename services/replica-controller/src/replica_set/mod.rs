@@ -171,6 +171,11 @@ impl Controller for ReplicaSets {
         decision
     }
 
+    fn user(&self, key: &Key) -> Option<&'static str> {
+        let is_replication_controller = key.group().is_empty();
+        is_replication_controller.then_some("system:serviceaccount:kube-system:replication-controller")
+    }
+
     fn acted(&mut self, key: &Key, index: usize, reply: &Reply) -> Option<Note> {
         let intents = self.intents.get(key)?;
         let intent = intents.get(index)?.clone();
