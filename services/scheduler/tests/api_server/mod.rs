@@ -63,6 +63,8 @@ async fn answer(store: &Store, write: &Write) -> Reply {
 
 async fn bind(store: &Store, namespace: &str, pod: &str, uid: &str, node: &str) -> Reply {
     let key = Key::object("", "pods", namespace, pod);
+    // The scheduler may know of a pod before we do: nobody is refused on account of that.
+    store.barrier().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let item = store.get(&key).ok_or_else(|| Status::not_found("", "pods", pod))?;
     let mut object: Object = serde_json::from_slice(&item.value).expect("JSON");
     if object.uid() != uid || !object.str_at(&["spec", "nodeName"]).is_empty() {
