@@ -55,6 +55,7 @@ pub(crate) fn apply(state: &mut State, at: At, frame: Option<Frame>) -> Verdict 
             Verdict::Decided(decided.collect())
         }
     };
+    state.newest.insert(at.class, at.sequence);
     state.reached = at.sequence;
     state.time = state.time.max(at.time);
     if let Some(ages) = &mut state.ages {

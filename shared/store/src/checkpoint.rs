@@ -16,7 +16,7 @@
 mod form;
 mod janitor;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use model::{Class, Revision};
 use tokio::task::JoinHandle;
@@ -49,14 +49,22 @@ struct Loaded {
     writers: Writers,
     times: HashMap<u64, u64>,
     changes: Vec<Change>,
+    newest: BTreeMap<Class, u64>,
 }
 
-/// Puts the newest checkpoint in the place of the state, if it is ahead of it. Says whether it did.
+/// Brings the state to the newest checkpoint, if that is ahead of it. Says whether it was.
 pub(crate) async fn load(log: &dyn Log, partition: &Partition) -> Result<bool, LoadError> {
     let Some(pointer) = log.pointer(partition.stream).await? else { return Ok(false) };
     let manifest = Manifest::decode(&pointer.value).map_err(LoadError::Unreadable)?;
-    if manifest.sequence <= partition.reached() {
+    let reached = partition.reached();
+    if manifest.sequence <= reached {
         return Ok(false);
+    }
+    let newest = |class: &Class| manifest.class(*class).map_or(0, |entry| entry.newest);
+    if reached > 0 && !manifest.moved && partition.classes.iter().all(|class| newest(class) <= reached) {
+        // A reader of quiet classes: nothing that it follows has happened since.
+        partition.skip_to(manifest.sequence);
+        return Ok(true);
     }
     let started = std::time::Instant::now();
     let mut loaded = Loaded::default();
@@ -83,7 +91,9 @@ impl Loaded {
         manifest: &Manifest,
         class: Class,
     ) -> Result<(), LoadError> {
-        let Some(count) = manifest.chunks(class) else { return Ok(()) };
+        let Some(entry) = manifest.class(class) else { return Ok(()) };
+        let count = entry.chunks;
+        self.newest.insert(class, entry.newest);
         let first = ChunkName { stream: partition.stream, checkpoint: manifest.checkpoint, class, index: 0 };
         let mut chunks = log.read_chunks(first, count).await?;
         let mut decoding = VecDeque::new();
@@ -142,6 +152,7 @@ impl Loaded {
             items: Ordered::from_sorted(self.items),
             history,
             writers: self.writers,
+            newest: self.newest,
             reached: manifest.sequence,
             time: manifest.time,
         }

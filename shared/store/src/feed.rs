@@ -108,18 +108,10 @@ impl Feed {
         }
     }
 
-    /// The log begins after what the state needs next. Either nothing that was purged concerns this reader, or a
-    /// checkpoint has it.
+    /// The log begins after what the state needs next: a checkpoint must have it.
     async fn make_up(&self, bounds: Bounds) -> Result<(), End> {
         let partition = &self.partition;
         let reached = partition.reached();
-        if reached > 0 && !self.follows_all() {
-            let ends = self.log.ends(&partition.classes).await?;
-            if (1..=reached).contains(&ends.classes) {
-                partition.skip_to(ends.stream);
-                return Ok(());
-            }
-        }
         if self.load_checkpoint().await? {
             return Ok(());
         }

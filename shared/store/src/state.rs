@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub writers: Writers,
     /// Objects that leave by age; none in the stream of ordinary objects.
     pub ages: Option<Ages>,
+    /// Sequence of the newest message of each class.
+    pub newest: BTreeMap<Class, u64>,
     /// Sequence of the newest message that was applied or is known not to concern this reader.
     pub reached: u64,
     /// Bytes of all values.
@@ -76,6 +78,7 @@ impl State {
             history: History::new(bounds, Revision::ZERO, 0),
             writers: Writers::default(),
             ages: age_limit.map(|limit| Ages { limit, queue: VecDeque::new() }),
+            newest: BTreeMap::new(),
             reached: 0,
             bytes: 0,
             time: 0,

@@ -23,9 +23,18 @@ pub(crate) struct Manifest {
     /// Every change after this is among the changes.
     pub floor: Revision,
     /// Whether the sequence was moved because the log was lost, see [`Manifest::move_beyond`].
-    moved: bool,
-    /// Classes, and how many chunks each has.
-    classes: Vec<(Class, u64)>,
+    pub moved: bool,
+    classes: Vec<ClassEntry>,
+}
+
+/// One class of a checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ClassEntry {
+    pub class: Class,
+    /// How many chunks it has.
+    pub chunks: u64,
+    /// Sequence of its newest message.
+    pub newest: u64,
 }
 
 #[derive(Deserialize)]
@@ -69,13 +78,7 @@ struct ItemOnWire<'a> {
 // === impl Manifest ===
 
 impl Manifest {
-    pub fn new(
-        checkpoint: u64,
-        sequence: u64,
-        time: u64,
-        floor: Revision,
-        classes: Vec<(Class, u64)>,
-    ) -> Self {
+    pub fn new(checkpoint: u64, sequence: u64, time: u64, floor: Revision, classes: Vec<ClassEntry>) -> Self {
         Manifest { v: VERSION, checkpoint, sequence, time, floor, moved: false, classes }
     }
 
@@ -104,9 +107,9 @@ impl Manifest {
         true
     }
 
-    /// Chunks that a class has, if it is in this checkpoint.
-    pub fn chunks(&self, class: Class) -> Option<u64> {
-        self.classes.iter().find(|(other, _)| *other == class).map(|(_, chunks)| *chunks)
+    /// A class, if it is in this checkpoint.
+    pub fn class(&self, class: Class) -> Option<&ClassEntry> {
+        self.classes.iter().find(|entry| entry.class == class)
     }
 }
 
@@ -222,8 +225,10 @@ mod tests {
 
     #[test]
     fn a_pointer_of_a_newer_version_is_refused() {
-        let mut manifest = Manifest::new(1, 2, 3, Revision(4), vec![(Class::Pods, 5)]);
-        assert_eq!(Manifest::decode(&manifest.encode()).expect("decodes").chunks(Class::Pods), Some(5));
+        let entry = ClassEntry { class: Class::Pods, chunks: 5, newest: 2 };
+        let mut manifest = Manifest::new(1, 2, 3, Revision(4), vec![entry]);
+        let back = Manifest::decode(&manifest.encode()).expect("decodes");
+        assert_eq!(back.class(Class::Pods).map(|entry| entry.chunks), Some(5));
         manifest.v = 2;
         assert!(Manifest::decode(&manifest.encode()).is_err());
     }

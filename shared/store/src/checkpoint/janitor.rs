@@ -1,6 +1,7 @@
 //! The task that keeps a log short: it writes checkpoints, purges behind them, and lets events age out of a log that
 //! nobody writes to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::ordered::Slice;
 use crate::partition::Shared;
 use crate::txn::{Frame, class_of};
 
-use super::form::{Manifest, Part};
+use super::form::{ClassEntry, Manifest, Part};
 
 /// How often the log's length is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ struct Moment {
     floor: Revision,
     writers: Vec<(Class, u64, u64, u64)>,
     times: Vec<(u64, u64)>,
+    newest: BTreeMap<Class, u64>,
     sequence: u64,
     time: u64,
 }
@@ -122,14 +124,13 @@ impl Janitor {
                 Manifest::decode(&pointer.value).map_err(LogError::Refused)?.sequence < moment.sequence
             }
         };
+        let sequence = moment.sequence;
         if older {
             let _timer = metrics::CHECKPOINT_SECONDS.start_timer();
-            let replaces = pointer.map_or(0, |pointer| pointer.version);
-            let sequence = moment.sequence;
-            self.write(moment, replaces).await?;
-            return self.log.purge(stream, self.partition.keep_from(sequence)).await;
+            self.write(moment, pointer.map_or(0, |pointer| pointer.version)).await?;
         }
-        Ok(())
+        // Also behind somebody else's, who may have come no further.
+        self.log.purge(stream, self.partition.keep_from(sequence)).await
     }
 
     async fn write(&self, moment: Moment, replaces: u64) -> Result<(), LogError> {
@@ -157,12 +158,12 @@ impl Janitor {
         }
     }
 
-    /// Returns the floor of the history that went along, and how many chunks each class has.
+    /// Returns the floor of the history that went along, and what was written of each class.
     async fn write_chunks(
         &self,
         moment: Moment,
         name: impl Fn(Class) -> ChunkName,
-    ) -> Result<(Revision, Vec<(Class, u64)>), LogError> {
+    ) -> Result<(Revision, Vec<ClassEntry>), LogError> {
         let limit = CHUNK_BYTES.min(self.log.max_message() / CHUNK_PART);
         let chunks = |class: &Class| Chunks {
             log: &*self.log,
@@ -191,7 +192,11 @@ impl Janitor {
         for chunks in &mut chunks {
             chunks.flush().await?;
         }
-        Ok((floor, chunks.iter().map(|chunks| (chunks.next.class, chunks.next.index)).collect()))
+        let entry = |chunks: &Chunks<'_>| {
+            let ChunkName { class, index, .. } = chunks.next;
+            ClassEntry { class, chunks: index, newest: moment.newest.get(&class).copied().unwrap_or(0) }
+        };
+        Ok((floor, chunks.iter().map(entry).collect()))
     }
 
     fn moment(&self) -> Moment {
@@ -210,6 +215,7 @@ impl Janitor {
             floor: state.history.floor(),
             writers: writers.collect(),
             times,
+            newest: state.newest.clone(),
             sequence: state.reached,
             time: state.time,
         }

@@ -34,8 +34,8 @@ async fn fill(store: &Store) {
 }
 
 async fn populate(store: &Store) {
+    populate_pods(store).await;
     for n in 0..30 {
-        write(store, &format!("p{n}"), n).await;
         let secret = Key::object("", "secrets", "default", &format!("s{}", n % 7));
         commit(store, put(secret, Expect::Any, value("s", n))).await;
     }
@@ -137,5 +137,30 @@ pub async fn a_reader_left_behind_a_purge_goes_on_from_the_checkpoint(rig: &mut 
         let revision = write(reader, name, 1).await;
         barrier(&writer).await;
         assert_eq!(writer.get(&pod(name)).map(|item| item.revision), Some(revision));
+    }
+}
+
+/// A class to which nobody writes for a long time.
+pub async fn a_reader_of_a_quiet_class_is_not_disturbed_by_checkpoints(rig: &mut impl Rig) {
+    let writer = rig.store().await;
+    let secret = Key::object("", "secrets", "default", "s");
+    commit(&writer, put(secret.clone(), Expect::Any, value("s", 1))).await;
+    let reader = rig.open(only(Class::Secrets)).await;
+    barrier(&reader).await;
+    let mut watch = reader.watch("core/secrets/", reader.revision()).expect("not too old");
+    for _ in 0..3 {
+        populate_pods(&writer).await;
+        fill(&writer).await;
+        checkpoint(&writer).await;
+        barrier(&reader).await;
+    }
+    commit(&writer, put(secret.clone(), Expect::Any, value("s", 2))).await;
+    let change = crate::watches::change(&mut watch).await.expect("not cut off");
+    assert_eq!(number(&change.previous().expect("it was there").value), 1);
+}
+
+async fn populate_pods(store: &Store) {
+    for n in 0..30 {
+        write(store, &format!("p{n}"), n).await;
     }
 }

@@ -69,6 +69,7 @@ contract! {
         a_watch_goes_on_across_a_checkpoint,
         a_late_copy_does_nothing_after_a_checkpoint,
         two_checkpoint_writers_do_no_harm,
+        a_reader_of_a_quiet_class_is_not_disturbed_by_checkpoints,
         a_reader_left_behind_a_purge_goes_on_from_the_checkpoint;
     events:
         events_have_an_order_of_their_own,
