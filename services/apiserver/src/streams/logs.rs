@@ -4,9 +4,9 @@ use bus::stream::{Chunk, Event, Stream};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
+use super::Session;
 use crate::http::body::{self, Body};
 
 /// A log on its way to the client. When the client goes, the body is dropped, and with it the stream.
@@ -14,11 +14,11 @@ struct Log {
     stream: Stream,
     /// Given to the connection; its credit goes back when the connection asks for more.
     passed_on: Option<Chunk>,
-    _session: OwnedSemaphorePermit,
+    _session: Session,
 }
 
 /// `200 OK` with the log.
-pub(super) fn response(stream: Stream, session: OwnedSemaphorePermit) -> Response<Body> {
+pub(super) fn response(stream: Stream, session: Session) -> Response<Body> {
     let log = Log { stream, passed_on: None, _session: session };
     let chunks = futures::stream::unfold(log, |mut log| async move {
         let bytes = log.next().await?;

@@ -40,6 +40,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{Instrument, debug, info_span};
 
 use crate::http::body::Body;
+use crate::http::metrics::{Gauged, Labels};
 use crate::http::query::Query;
 use crate::registry::Registry;
 use forward::Forwarder;
@@ -54,6 +55,13 @@ const SESSIONS_MAX: usize = 1_024;
 pub struct Streams {
     bus: Bus,
     sessions: Arc<Semaphore>,
+}
+
+/// A stream that a client holds.
+#[derive(Debug)]
+struct Session {
+    _place: OwnedSemaphorePermit,
+    _counted: Gauged,
 }
 
 /// Answers a request for the `exec`, `attach`, `portforward` or `log` of a pod.
@@ -87,7 +95,7 @@ impl Streams {
         pod: &Pod,
         subresource: &str,
     ) -> Result<Response<Body>, Status> {
-        let session = self.session()?;
+        let session = self.session(subresource)?;
         match subresource {
             "log" => self.log(&request, pod, session).await,
             "portforward" => self.port_forward(request, pod, session),
@@ -100,7 +108,7 @@ impl Streams {
         &self,
         request: &Request<B>,
         pod: &Pod,
-        session: OwnedSemaphorePermit,
+        session: Session,
     ) -> Result<Response<Body>, Status> {
         let query = Query::parse(request.uri().query());
         let kind = options::logs(&query, pod)?;
@@ -113,7 +121,7 @@ impl Streams {
         mut request: Request<B>,
         pod: &Pod,
         subresource: &str,
-        session: OwnedSemaphorePermit,
+        session: Session,
     ) -> Result<Response<Body>, Status> {
         let agreed = upgrade::negotiate(request.headers(), Purpose::Command)?;
         let query = Query::parse(request.uri().query());
@@ -138,7 +146,7 @@ impl Streams {
         &self,
         mut request: Request<B>,
         pod: &Pod,
-        session: OwnedSemaphorePermit,
+        session: Session,
     ) -> Result<Response<Body>, Status> {
         let agreed: Agreed = upgrade::negotiate(request.headers(), Purpose::PortForward)?;
         let query = Query::parse(request.uri().query());
@@ -161,14 +169,22 @@ impl Streams {
         Ok(agreed.response())
     }
 
-    fn session(&self) -> Result<OwnedSemaphorePermit, Status> {
-        let permit = self.sessions.clone().try_acquire_owned();
-        permit.map_err(|_| {
+    fn session(&self, subresource: &str) -> Result<Session, Status> {
+        let place = self.sessions.clone().try_acquire_owned().map_err(|_| {
             Status::new(
                 Reason::TooManyRequests,
                 format!("this server carries {SESSIONS_MAX} streams already"),
             )
-        })
+        })?;
+        let labels = Labels {
+            verb: "CONNECT".to_owned(),
+            group: String::new(),
+            version: "v1".to_owned(),
+            resource: "pods".to_owned(),
+            subresource: subresource.to_owned(),
+            scope: "resource",
+        };
+        Ok(Session { _place: place, _counted: Gauged::new(&labels) })
     }
 }
 
@@ -185,7 +201,7 @@ fn opening(pod: &Pod, kind: Kind) -> Open {
 /// Waits for the connection to be ours, which is after the answer has been sent, and carries the stream over it.
 fn carry<F>(
     upgraded: OnUpgrade,
-    session: OwnedSemaphorePermit,
+    session: Session,
     subresource: &str,
     pod: &Pod,
     run: impl FnOnce(TokioIo<Upgraded>) -> F + Send + 'static,

@@ -47,10 +47,14 @@ impl World {
     async fn start() -> World {
         let nats = NatsServer::start().unwrap();
         let connect = async |name: &str| {
-            Bus::connect(&Config { url: nats.url(), name: name.to_owned() }).await.unwrap()
+            let bus = Bus::connect(&Config { url: nats.url(), name: name.to_owned() }).await.unwrap();
+            // Connecting goes on in the background.
+            bus.client().flush().await.unwrap();
+            bus
         };
         let node = connect("node").await;
         let mut openings = bus::stream::serve(&node, NODE).await.unwrap();
+        // The server knows of the subscription once it has answered on the same connection.
         node.client().flush().await.unwrap();
         let (leave, left) = mpsc::unbounded_channel();
         tokio::spawn(async move {

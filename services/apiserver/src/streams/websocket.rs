@@ -18,6 +18,8 @@ use super::upgrade::Channels;
 
 /// What upstream accepts: some clients put a whole file into one message of standard input.
 const MESSAGE_MAX: usize = 32 * 1024 * 1024;
+/// What a WebSocket reads at a time; it holds a buffer of this size from the beginning, also when it is idle.
+const BUFFER: usize = 16 * 1024;
 /// How long we wait for the client's own close after ours: leaving earlier makes the kernel throw away what is under
 /// way.
 const LINGER: Duration = Duration::from_secs(3);
@@ -26,8 +28,10 @@ const END: u8 = 255;
 
 /// A WebSocket in the role of the server.
 pub(super) async fn start<IO: AsyncRead + AsyncWrite + Unpin>(io: IO) -> WebSocketStream<IO> {
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 

@@ -34,7 +34,10 @@ struct Heard {
 impl Client {
     async fn connect(scene: &Scene) -> Client {
         let config = bus::Config { url: scene.nats.url(), name: "apiserver".to_owned() };
-        Client { bus: Bus::connect(&config).await.unwrap(), control: scene.control.clone() }
+        let bus = Bus::connect(&config).await.unwrap();
+        // Connecting goes on in the background.
+        bus.client().flush().await.unwrap();
+        Client { bus, control: scene.control.clone() }
     }
 
     async fn open(&self, pod: &str, kind: Kind) -> Result<Stream, Status> {

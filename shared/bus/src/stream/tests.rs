@@ -17,7 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Pace = Pace { keepalive: Duration::from_millis(100), silence: Duration::from_millis(600) };
 
 async fn connect(server: &NatsServer, name: &str) -> Bus {
-    Bus::connect(&Config { url: server.url(), name: name.to_owned() }).await.unwrap()
+    let bus = Bus::connect(&Config { url: server.url(), name: name.to_owned() }).await.unwrap();
+    // Connecting goes on in the background.
+    bus.client().flush().await.unwrap();
+    bus
 }
 
 fn logs(id: &str) -> Open {
@@ -109,6 +112,16 @@ async fn a_node_that_is_not_connected_is_said_to_be_so_at_once() {
     let refused = open(&bus, "gone", logs("a")).await.unwrap_err();
     assert_eq!(refused.reason, Reason::InternalError);
     assert!(refused.message.contains("node \"gone\": it is not connected"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_bus_that_is_gone_is_said_to_be_so_at_once() {
+    let mut server = NatsServer::start().unwrap();
+    let bus = connect(&server, "apiserver").await;
+    server.kill();
+    testkit::eventually("the connection is lost", || async { (!bus.is_connected()).then_some(()) }).await;
+    let refused = open(&bus, NODE, logs("a")).await.unwrap_err();
+    assert_eq!((refused.reason, refused.retry_after_seconds), (Reason::ServiceUnavailable, 1));
 }
 
 #[tokio::test]
