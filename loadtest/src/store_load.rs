@@ -70,6 +70,9 @@ pub struct Common {
     /// A server to use instead of one of our own. It keeps what the run writes.
     #[arg(long)]
     url: Option<String>,
+    /// Servers that hold a copy of each stream that the run makes; more than one takes `--url`.
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
 }
 
 /// Objects that each writer of `cas` takes turns with.

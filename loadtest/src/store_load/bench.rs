@@ -20,6 +20,7 @@ pub struct Bench {
     server: Option<NatsServer>,
     url: String,
     checkpoints: bool,
+    replicas: usize,
     store: Option<Store>,
     pub objects: Objects,
     size: u64,
@@ -55,7 +56,8 @@ impl Bench {
         };
         let objects = Objects::of_size(common.size);
         let size = objects.value(0).len() as u64;
-        let mut bench = Bench { server, url, checkpoints, store: None, objects, size };
+        let mut bench =
+            Bench { server, url, checkpoints, replicas: common.replicas, store: None, objects, size };
         bench.open().await?;
         Ok(bench)
     }
@@ -64,7 +66,8 @@ impl Bench {
     pub async fn open(&mut self) -> Result<()> {
         self.store = None;
         let client = async_nats::connect(&self.url).await.context("cannot connect")?;
-        let log = JetStream::connect(client, JetStreamOptions::default()).await?;
+        let log =
+            JetStream::connect(client, JetStreamOptions { replicas: self.replicas, create: true }).await?;
         let options = Options { checkpoints: self.checkpoints, ..Options::default() };
         self.store = Some(Store::open(log, options).await?);
         Ok(())

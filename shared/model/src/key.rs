@@ -40,7 +40,8 @@ impl Key {
         Key(format!("{group}/{resource}/{namespace}/{name}").into())
     }
 
-    /// The key that a leader of `role` holds: `fence/<role>`.
+    /// The key that a leader of `role` holds: `fence/<role>`. A fence guards transactions of one class and lives in it:
+    /// the role of one that guards pods is spelled `pods/<role>` (`Key::fence("pods/binder")`).
     pub fn fence(role: &str) -> Self {
         Key(format!("fence/{role}").into())
     }
