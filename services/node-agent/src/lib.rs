@@ -48,6 +48,7 @@ use tracing::warn;
 use act::Runtime;
 use act::containerd::Containerd;
 use act::hollow::Hollow;
+use act::tokens::Tokens;
 use node::facts::{self, Facts};
 use node::object::{Identity, allocatable};
 use pods::Pods;
@@ -69,7 +70,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     let data = make_folders(&config.data_dir)
         .with_context(|| format!("cannot make {}", config.data_dir.display()))?;
     let client = cri::Client::new(&config.containerd_socket);
-    let machine = Containerd::new(client.clone(), Paths::new(&data));
+    let tokens = Tokens::new(bus.clone(), &name);
+    let machine = Containerd::new(client.clone(), Paths::new(&data), tokens);
     run_on(&config, bus, readiness, name, machine, client, shutdown).await
 }
 

@@ -7,6 +7,7 @@
 //!    │<─ Snapshot frames on the reply subject ──────┤ the last says at which link of the chain it stands
 //!    │<─ node.<node>.want  Want{prev, link} ────────┤ each names the one before it; keepalives name the last
 //!    ├─ report.<node>  Report ─────────────────────>│ committed before it is answered
+//!    ├─ token.<node>  TokenWish ───────────────────>│ only for a pod that was given to the node
 //!    ├─ hb.<node>  Heartbeat                        │
 //! ```
 //! A link that does not follow the last one seen, a keepalive that is missed, or another session's word means:
@@ -112,6 +113,33 @@ pub struct ReportReply {
     pub pods: Vec<(usize, Status)>,
     /// The whole report was refused: try again.
     pub refused: Option<Status>,
+}
+
+/// An agent needs a token for a volume of one of its pods; answered by [`TokenReply`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenWish {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// Whom the token is for; empty for the API server.
+    pub audience: String,
+    /// How long it is to live.
+    pub seconds: u64,
+}
+
+/// The token, or why not.
+pub type TokenReply = Result<TokenMade, Status>;
+
+/// A token that was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// The token.
+    pub token: String,
+    /// When it is over, in milliseconds since 1970.
+    pub expires_ms: u64,
 }
 
 /// An agent lives. Never stored.

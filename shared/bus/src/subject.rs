@@ -12,6 +12,9 @@ pub const ATTACH_ALL: &str = "attach.*";
 /// Every agent's report.
 pub const REPORT_ALL: &str = "report.*";
 
+/// Every agent's request for a token.
+pub const TOKEN_ALL: &str = "token.*";
+
 /// Every agent's heartbeat.
 pub const HEARTBEAT_ALL: &str = "hb.*";
 
@@ -28,7 +31,7 @@ pub fn unescape(token: &str) -> String {
     token.replace("%2e", ".").replace("%25", "%")
 }
 
-/// The node named by the last token of `attach.<node>`, `report.<node>`, `hb.<node>` or `attached.<node>`.
+/// The node named by the last token of `attach.<node>`, `report.<node>`, `token.<node>`, `hb.<node>` or `attached.<node>`.
 pub fn node_of(subject: &str) -> String {
     unescape(subject.rsplit('.').next().unwrap_or(""))
 }
@@ -46,6 +49,11 @@ pub fn attached(node: &str) -> String {
 /// Where a node says what became of it.
 pub fn report(node: &str) -> String {
     format!("report.{}", escape(node))
+}
+
+/// Where a node asks for tokens of its pods.
+pub fn token(node: &str) -> String {
+    format!("token.{}", escape(node))
 }
 
 /// Where a node says that it lives.

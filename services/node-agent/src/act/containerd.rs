@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tracing::warn;
 
 use super::runtime::{Answer, Health, ImageRecord, Runtime};
+use super::tokens::Tokens;
 use super::{checks, disk, volumes};
 use crate::decide::action::{Check, Start};
 use crate::node::facts::{self, Facts};
@@ -45,6 +46,7 @@ const OUTPUT_MAX: usize = 10 * 1024;
 pub struct Containerd {
     client: Client,
     paths: Paths,
+    tokens: Tokens,
     /// What does not change any more: addresses of sandboxes, states of containers.
     details: Arc<SyncMutex<Details>>,
     events: Arc<Mutex<Option<Events>>>,
@@ -62,9 +64,9 @@ struct Details {
 
 impl Containerd {
     /// Nothing is connected yet.
-    pub fn new(client: Client, paths: Paths) -> Self {
+    pub fn new(client: Client, paths: Paths, tokens: Tokens) -> Self {
         let pulls = Arc::new(Semaphore::new(PULLS));
-        Containerd { client, paths, details: Arc::default(), events: Arc::default(), pulls }
+        Containerd { client, paths, tokens, details: Arc::default(), events: Arc::default(), pulls }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Details> {
@@ -262,8 +264,10 @@ impl Runtime for Containerd {
         self.client.reopen_log(id).await
     }
 
-    async fn prepare_volumes(&self, _: &PodIdentity, plan: Plan) -> Result<(), String> {
-        on_disk(move || volumes::prepare(&plan)).await
+    async fn prepare_volumes(&self, pod: &PodIdentity, mut plan: Plan) -> Result<Option<Timestamp>, String> {
+        let renew = self.tokens.fill(pod, &mut plan, Timestamp::now()).await?;
+        on_disk(move || volumes::prepare(&plan)).await?;
+        Ok(renew)
     }
 
     async fn prepare_start(&self, pod: &PodIdentity, start: &Start) -> Result<(), String> {

@@ -222,8 +222,8 @@ impl Runtime for Hollow {
         Ok(())
     }
 
-    async fn prepare_volumes(&self, _: &PodIdentity, _: Plan) -> Result<(), String> {
-        Ok(())
+    async fn prepare_volumes(&self, _: &PodIdentity, _: Plan) -> Result<Option<Timestamp>, String> {
+        Ok(None)
     }
 
     async fn prepare_start(&self, _: &PodIdentity, _: &Start) -> Result<(), String> {

@@ -16,6 +16,7 @@ pub mod hollow;
 pub mod logs;
 pub mod runtime;
 pub mod subpath;
+pub mod tokens;
 pub mod volumes;
 
 pub use runtime::Runtime;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cri::CriError;
 use cri::v1::{AuthConfig, ContainerConfig, PodSandboxConfig};
+use jiff::Timestamp;
 
 use crate::decide::action::{Check, Start};
 use crate::node::facts::Facts;
@@ -79,12 +80,13 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Makes the runtime open a container's log anew.
     fn reopen_log(&self, id: &str) -> impl Future<Output = Result<(), CriError>> + Send;
 
-    /// Makes a pod's volumes hold what the plan says.
+    /// Makes a pod's volumes hold what the plan says. Returns when that must be done again, if something in them is
+    /// over by then.
     fn prepare_volumes(
         &self,
         pod: &PodIdentity,
         plan: Plan,
-    ) -> impl Future<Output = Result<(), String>> + Send;
+    ) -> impl Future<Output = Result<Option<Timestamp>, String>> + Send;
 
     /// Makes the files that an instance mounts.
     fn prepare_start(

@@ -23,7 +23,7 @@ fn one(volume: &VolumePlan, group: Option<u32>) -> Result<(), String> {
     match &volume.content {
         Content::Empty { memory, size } => empty(&volume.path, *memory, *size, group).map_err(in_words),
         Content::Host(kind) => host(&volume.path, *kind),
-        Content::Files { files, memory } => {
+        Content::Files { files, memory, .. } => {
             if *memory {
                 in_memory(&volume.path, None).map_err(in_words)?;
             }
@@ -122,7 +122,11 @@ mod tests {
                 volume("scratch", Content::Empty { memory: false, size: None }),
                 volume(
                     "config",
-                    Content::Files { files: BTreeMap::from([("a".to_owned(), file)]), memory: false },
+                    Content::Files {
+                        files: BTreeMap::from([("a".to_owned(), file)]),
+                        tokens: BTreeMap::new(),
+                        memory: false,
+                    },
                 ),
             ],
             group: None,

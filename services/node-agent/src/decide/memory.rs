@@ -49,6 +49,8 @@ pub struct Volumes {
     pub pending: Option<u64>,
     /// The digest of the plan that the volumes hold.
     pub ready: Option<u64>,
+    /// When they must be prepared again, as something in them is over by then.
+    pub renew: Option<Timestamp>,
 }
 
 /// What the agent knows of a container by itself.

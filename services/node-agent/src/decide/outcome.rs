@@ -15,8 +15,8 @@ use crate::spec::container::LocalImage;
 /// The end of an action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The volumes hold what they should, or why not.
-    Volumes(Result<(), String>),
+    /// The volumes hold what they should, and until when, or why not.
+    Volumes(Result<Option<Timestamp>, String>),
     /// The sandbox runs, or why not.
     Sandbox(Result<(), String>),
     /// A sandbox was stopped.
@@ -74,8 +74,9 @@ pub fn learn(outcome: Outcome, pod: &Pod, memory: &mut Memory, now: Timestamp) -
     let slot = outcome.slot();
     memory.under_way.remove(&slot);
     match outcome {
-        Outcome::Volumes(Ok(())) => {
+        Outcome::Volumes(Ok(renew)) => {
             memory.volumes.ready = memory.volumes.pending.take();
+            memory.volumes.renew = renew;
             succeeded(memory, &slot)
         }
         Outcome::Volumes(Err(why)) => {

@@ -119,7 +119,11 @@ fn first_containers(pod: &Pod) -> &[Container] {
 /// Whether the volumes are there; keeps them up to date as what they show changes.
 fn prepare_volumes(view: &View<'_>, memory: &mut Memory, decision: &mut Decision) -> bool {
     let is_ready = memory.volumes.ready.is_some();
-    let up_to_date = is_ready && memory.volumes.planned == Some(memory.version);
+    let is_due = memory.volumes.renew.is_some_and(|renew| renew <= view.now);
+    let up_to_date = is_ready && !is_due && memory.volumes.planned == Some(memory.version);
+    if let Some(renew) = memory.volumes.renew.filter(|_| !is_due) {
+        decision.wake_at(renew);
+    }
     if up_to_date || memory.held(&Slot::Volumes, view.now, decision) {
         return is_ready;
     }
@@ -132,7 +136,7 @@ fn prepare_volumes(view: &View<'_>, memory: &mut Memory, decision: &mut Decision
         settings: view.settings,
     };
     match volumes::plan(&sources) {
-        Ok(plan) if memory.volumes.ready == Some(plan.digest()) => (),
+        Ok(plan) if memory.volumes.ready == Some(plan.digest()) && !is_due => (),
         Ok(plan) => {
             memory.volumes.pending = Some(plan.digest());
             decision.act(memory, Action::PrepareVolumes(plan), "the volumes do not hold what they should");

@@ -5,7 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, Pod, Volume, VolumeProjection,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, Pod, ServiceAccountTokenProjection, Volume,
+    VolumeProjection,
 };
 use model::quantity::Quantity;
 
@@ -49,6 +50,8 @@ pub enum Content {
     Files {
         /// By path.
         files: BTreeMap<String, File>,
+        /// Files that hold tokens of the pod's account, by path.
+        tokens: BTreeMap<String, TokenFile>,
         /// In memory, so that no secret is written to the disk.
         memory: bool,
     },
@@ -81,6 +84,17 @@ pub struct File {
     /// Its bytes.
     pub content: Vec<u8>,
     /// Its permissions.
+    pub mode: u32,
+}
+
+/// A file that holds a token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenFile {
+    /// Whom it is for; empty for the API server.
+    pub audience: String,
+    /// How long it is to live, in seconds.
+    pub seconds: u64,
+    /// The file's permissions.
     pub mode: u32,
 }
 
@@ -153,7 +167,7 @@ fn content(volume: &Volume, sources: &Sources<'_>) -> Result<Content, String> {
             let name = source.secret_name.as_deref().unwrap_or("");
             let mode = source.default_mode.unwrap_or(MODE);
             let files = secret(name, &source.items, optional, mode, sources)?;
-            Ok(Content::Files { files, memory: true })
+            Ok(Content::Files { files, tokens: BTreeMap::new(), memory: true })
         }
         Volume { downward_api: Some(source), .. } => {
             let mode = source.default_mode.unwrap_or(MODE);
@@ -161,19 +175,23 @@ fn content(volume: &Volume, sources: &Sources<'_>) -> Result<Content, String> {
         }
         Volume { projected: Some(source), .. } => {
             let mode = source.default_mode.unwrap_or(MODE);
-            let mut files = BTreeMap::new();
+            let (mut files, mut tokens) = (BTreeMap::new(), BTreeMap::new());
             for part in source.sources.iter().flatten() {
-                files.extend(projection(part, mode, sources)?);
+                match &part.service_account_token {
+                    Some(token) => drop(tokens.insert(inside(&token.path)?, TokenFile::new(token, mode))),
+                    None => files.extend(projection(part, mode, sources)?),
+                }
             }
-            let memory = source.sources.iter().flatten().any(|part| part.secret.is_some());
-            Ok(Content::Files { files, memory })
+            let has_secrets = source.sources.iter().flatten().any(|part| part.secret.is_some());
+            let memory = has_secrets || !tokens.is_empty();
+            Ok(Content::Files { files, tokens, memory })
         }
         _ => Err("this node knows no such kind of volume".to_owned()),
     }
 }
 
 fn on_disk(files: BTreeMap<String, File>) -> Content {
-    Content::Files { files, memory: false }
+    Content::Files { files, tokens: BTreeMap::new(), memory: false }
 }
 
 fn empty(source: &EmptyDirVolumeSource) -> Content {
@@ -197,9 +215,6 @@ fn projection(
     }
     if let Some(source) = &part.downward_api {
         return downward(source.items.as_deref().unwrap_or_default(), mode, sources);
-    }
-    if part.service_account_token.is_some() {
-        return Err("this node is given no service account tokens".to_owned());
     }
     Err("this node knows no such kind of projection".to_owned())
 }
@@ -301,6 +316,22 @@ impl File {
     }
 }
 
+// === impl TokenFile ===
+
+impl TokenFile {
+    fn new(source: &ServiceAccountTokenProjection, mode: i32) -> Self {
+        const HOUR: u64 = 3600;
+        TokenFile {
+            audience: source.audience.clone().unwrap_or_default(),
+            seconds: source
+                .expiration_seconds
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .unwrap_or(HOUR),
+            mode: mode as u32 & 0o777,
+        }
+    }
+}
+
 // === impl HostPath ===
 
 impl HostPath {
@@ -376,6 +407,16 @@ mod tests {
             files(json!({"projected": {"sources": sources, "defaultMode": 0o440}}), &objects),
             Ok(vec![file("a", "1", 0o440), file("k", "3", 0o440), file("labels", "app=\"web\"", 0o440)])
         );
+    }
+
+    #[test]
+    fn a_token_is_asked_for_and_kept_in_memory() {
+        let token = json!({"path": "token", "expirationSeconds": 3607});
+        let sources = json!([{"serviceAccountToken": token}]);
+        let planned = planned(json!({"projected": {"sources": sources}}), &Objects::default());
+        let file = TokenFile { audience: String::new(), seconds: 3607, mode: 0o644 };
+        let tokens = BTreeMap::from([("token".to_owned(), file)]);
+        assert_eq!(planned, Ok(Content::Files { files: BTreeMap::new(), tokens, memory: true }));
     }
 
     #[test]

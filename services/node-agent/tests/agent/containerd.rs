@@ -88,6 +88,7 @@ async fn containers_see_their_environment_and_volumes() {
         .await;
     let mut container = shell(
         "echo env $COLOR $TOKEN $NAME $ARG; cat /keys/token; echo; hostname; \
+         echo account $(cat /account/namespace) $(cat /account/token); \
          touch /memory/x /scratch/y && echo part > /part/file && ls /scratch/sub; \
          grep -c web-host /etc/hosts; echo bye > /dev/termination-log; \
          while :; do echo now $(cat /config/color); /bin/busybox sleep 0.2; done"
@@ -110,6 +111,7 @@ async fn containers_see_their_environment_and_volumes() {
         {"name": "memory", "mountPath": "/memory"},
         {"name": "scratch", "mountPath": "/scratch"},
         {"name": "scratch", "mountPath": "/part", "subPath": "sub"},
+        {"name": "account", "mountPath": "/account"},
     ]);
     let spec = json!({
         "hostAliases": [{"ip": "192.0.2.7", "hostnames": ["web-host"]}],
@@ -119,11 +121,23 @@ async fn containers_see_their_environment_and_volumes() {
             {"name": "keys", "secret": {"secretName": "keys"}},
             {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
             {"name": "scratch", "emptyDir": {}},
+            {"name": "account", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token", "audience": "me", "expirationSeconds": 3600}},
+                {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+            ]}},
         ],
     });
     control.run("web", container, spec).await;
     control.until_running("web").await;
-    for line in ["env red s3cret web web!", "F s3cret", "F web", "F file", "F 1", "now red"] {
+    for line in [
+        "env red s3cret web web!",
+        "F s3cret",
+        "F web",
+        "F account default token-of-web-for-me",
+        "F file",
+        "F 1",
+        "now red",
+    ] {
         scene.until_log("web", line).await;
     }
     control.put("configmaps", "config", config("blue")).await;

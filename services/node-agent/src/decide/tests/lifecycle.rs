@@ -1,8 +1,9 @@
 //! From the first want to the last folder.
 
+use jiff::SignedDuration;
 use serde_json::json;
 
-use super::stage::{Stage, container};
+use super::stage::{Refuses, Stage, container};
 use crate::decide::core::Input;
 use crate::probes::plan::ProbeKind;
 
@@ -193,6 +194,24 @@ fn volumes_follow_what_they_show() {
     assert!(stage.taken().is_empty());
     stage.object("core/configmaps/default/c", config("2"));
     assert_eq!(stage.taken(), ["volumes"]);
+}
+
+#[test]
+fn volumes_are_prepared_again_before_what_they_hold_is_over() {
+    let mut stage = Stage::new();
+    stage.renew = Some(SignedDuration::from_secs(60));
+    stage.want(json!({}));
+    stage.taken();
+    stage.pass(59);
+    assert!(stage.taken().is_empty());
+    stage.refuses.insert(Refuses::Volumes);
+    stage.pass(1);
+    assert_eq!((stage.taken(), stage.phase()), (vec!["volumes".to_owned()], "Running"));
+    stage.refuses.clear();
+    stage.pass(1);
+    assert_eq!(stage.taken(), ["volumes"], "and tried again soon");
+    stage.pass(59);
+    assert!(stage.taken().is_empty());
 }
 
 #[test]

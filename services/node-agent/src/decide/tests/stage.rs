@@ -43,6 +43,8 @@ pub struct Stage {
     pub wake: Option<Timestamp>,
     /// Kills take until the test says that the containers have ended.
     pub slow_ends: bool,
+    /// How long what volumes hold is good for.
+    pub renew: Option<SignedDuration>,
     spec: Value,
     metadata: Value,
     made: u32,
@@ -75,6 +77,7 @@ impl Stage {
             gone: false,
             wake: None,
             slow_ends: false,
+            renew: None,
             spec: Value::Null,
             metadata: json!({"name": "web", "namespace": "default", "uid": "u1", "generation": 1}),
             made: 0,
@@ -224,12 +227,14 @@ impl Stage {
     }
 
     fn carry_out(&mut self, action: Action) {
-        let failed = || Err("refused".to_owned());
+        let failed = || Err::<(), _>("refused".to_owned());
         self.done.push(shown(&action));
         let slot = action.slot();
         let outcome = match action {
-            Action::PrepareVolumes(_) if self.refuses(Refuses::Volumes) => Outcome::Volumes(failed()),
-            Action::PrepareVolumes(_) => Outcome::Volumes(Ok(())),
+            Action::PrepareVolumes(_) if self.refuses(Refuses::Volumes) => {
+                Outcome::Volumes(Err("refused".to_owned()))
+            }
+            Action::PrepareVolumes(_) => Outcome::Volumes(Ok(self.renew.map(|life| self.now + life))),
             Action::RunSandbox(_) if self.refuses(Refuses::Sandboxes) => Outcome::Sandbox(failed()),
             Action::RunSandbox(config) => {
                 self.made += 1;

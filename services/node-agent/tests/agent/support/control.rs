@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::node::{Attach, Heartbeat, PodReport, Report, ReportReply, Snapshot, Want, Wanted};
+use bus::node::{
+    Attach, Heartbeat, PodReport, Report, ReportReply, Snapshot, TokenMade, TokenReply, TokenWish, Want,
+    Wanted,
+};
 use bus::{Bus, subject};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -37,6 +40,7 @@ struct State {
 impl Control {
     pub async fn start(bus: &Bus, node: &str) -> Self {
         let mut attaches = bus.serve(&subject::attach(node), "test").await.unwrap();
+        let mut wishes = bus.serve(&subject::token(node), "test").await.unwrap();
         let mut reports = bus.serve(&subject::report(node), "test").await.unwrap();
         let state: Arc<Mutex<State>> = Arc::default();
         let mut tasks = JoinSet::new();
@@ -66,6 +70,15 @@ impl Control {
                 let report: Report = request.decode().unwrap();
                 let reply = taking.take(report).await;
                 request.answer(&reply).await;
+            }
+        });
+        tasks.spawn(async move {
+            while let Some(request) = wishes.next().await {
+                let wish: TokenWish = request.decode().unwrap();
+                let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(wish.seconds as i64);
+                let token = format!("token-of-{}-for-{}", wish.pod, wish.audience);
+                let made = TokenMade { token, expires_ms: until.as_millisecond() as u64 };
+                request.answer(&TokenReply::Ok(made)).await;
             }
         });
         let beating = control.clone();
