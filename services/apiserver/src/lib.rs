@@ -8,7 +8,8 @@
 //!       ^                                        └────────────────────────────────────────────┘
 //!       └── streams: exec, attach, logs, port-forward
 //! ```
-//! One generic path for every kind: what differs between kinds is a row of `kinds::Table`.
+//! One generic path for every kind: what differs between kinds is a row of `kinds::Table`, custom kinds too
+//! (`definitions`).
 //! Absent on purpose: anything that acts on objects by itself (controllers, scheduler), and any datastore
 //! but the log.
 
@@ -27,6 +28,8 @@ pub mod admission;
 pub mod registry;
 
 // Beside it.
+pub mod definitions;
+
 pub mod discovery;
 
 pub mod nodes;

@@ -30,7 +30,7 @@ use crate::http::{accept, kubeconfig, tls};
 use crate::nodes::{Gateway, report};
 use crate::registry::{Entropy, Registry, bootstrap};
 use crate::streams::Streams;
-use crate::{Config, commands, endpoints, verbs};
+use crate::{Config, commands, definitions, endpoints, verbs};
 
 /// The HTTPS side before it serves: certificates made, address bound.
 pub struct Front {
@@ -82,6 +82,7 @@ async fn open(config: Config, address: SocketAddr, bus: Bus, state: Arc<State>, 
         follow_health(&store, &conditions.store, &shutdown),
         begin(&registry, address.port(), advertised, &conditions.objects, &shutdown),
         serve_bus(&registry, &bus, &shutdown),
+        definitions::run(Arc::clone(&registry), shutdown.clone()),
     );
     if let Some(address) = advertised {
         let left =

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use kinds::Verb;
-use model::{Object, Reason, Status};
+use model::{Key, Object, Reason, Status};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -124,23 +124,23 @@ async fn carry_out(registry: &Registry, context: &Context, item: Write) -> Reply
     let options = WriteOptions::default();
     match item {
         Write::Create { resource, namespace, object } => {
-            let target = target(registry, &resource, &namespace, "")?;
+            let target = target(registry, &resource, &namespace, "").await?;
             let body = decode(registry, &target, &Part::Whole, &object)?;
             verbs::create(registry, context, &target, body, &options).await.map(reply)
         }
         Write::Update { resource, namespace, name, subresource, object } => {
-            let target = target(registry, &resource, &namespace, &name)?.at(&subresource);
+            let target = target(registry, &resource, &namespace, &name).await?.at(&subresource);
             let part = Part::of(&target, Verb::Update)?;
             let body = decode(registry, &target, &part, &object)?;
             verbs::update(registry, context, &target, body, &options).await.map(reply)
         }
         Write::Patch { resource, namespace, name, subresource, format, patch } => {
-            let target = target(registry, &resource, &namespace, &name)?.at(&subresource);
+            let target = target(registry, &resource, &namespace, &name).await?.at(&subresource);
             let patch = Patch { kind: patch_kind(format), body: patch };
             verbs::patch(registry, context, &target, &patch, &options).await.map(reply)
         }
         Write::Delete { resource, namespace, name, options } => {
-            let target = target(registry, &resource, &namespace, &name)?;
+            let target = target(registry, &resource, &namespace, &name).await?;
             let options = delete_options(&options)?;
             let (deleted, revision) = verbs::delete_noted(registry, context, &target, &options).await?;
             Ok(command::Stored { object: deleted.into_bytes(), revision: revision.0 })
@@ -157,9 +157,21 @@ fn reply(stored: verbs::Stored) -> command::Stored {
     command::Stored { object: stored.object, revision: stored.revision.0 }
 }
 
-fn target(registry: &Registry, resource: &Resource, namespace: &str, name: &str) -> Result<Target, Status> {
-    let kind =
-        registry.kind(&resource.group, &resource.version, &resource.plural).ok_or_else(part::no_such_part)?;
+async fn target(
+    registry: &Registry,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<Target, Status> {
+    let Resource { group, version, plural } = resource;
+    let kind = match registry.find_kind(group, version, plural).await? {
+        Some(kind) => kind,
+        // Whoever deletes by what the log shows names the version that objects are stored in, served or not.
+        None => {
+            let stored = registry.table().stored(&Key::prefix(group, plural, None)).cloned();
+            stored.filter(|row| row.version == *version).ok_or_else(part::no_such_part)?
+        }
+    };
     if kind.namespaced && namespace.is_empty() {
         return Err(Status::bad_request(
             "an empty namespace may not be set when a resource name is provided",

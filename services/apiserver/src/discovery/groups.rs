@@ -1,5 +1,7 @@
 //! Discovery as older clients ask: a document for the groups, and one for each group version.
 
+use std::collections::HashSet;
+
 use kinds::{Kind, Subresource, Table, Verbs};
 use serde_json::{Map, Value, json};
 
@@ -46,13 +48,9 @@ pub fn resource_list(table: &Table, group: &str, version: &str) -> Option<Value>
 
 /// The groups besides the core group, in the table's order.
 pub fn names(table: &Table) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for (group, _) in table.group_versions() {
-        if !group.is_empty() && !names.contains(&group) {
-            names.push(group);
-        }
-    }
-    names
+    let mut seen = HashSet::new();
+    let groups = table.group_versions().into_iter().map(|(group, _)| group);
+    groups.filter(|group| !group.is_empty() && seen.insert(*group)).collect()
 }
 
 /// The versions of a group, the one that clients should prefer first.

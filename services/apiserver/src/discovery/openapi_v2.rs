@@ -4,13 +4,14 @@
 //! encoded by [`gnostic`].
 
 use kinds::{Kind, Table};
-use schema::{Schemas, TypeId};
+use schema::Schemas;
 use serde_json::{Map, Value, json};
 
+use super::custom_types::{self, Form};
 use super::document::Document;
 use super::gnostic::{self, Message};
 use super::openapi_v3;
-use super::operations::{self, Answer, Body, Operation, Parameter, Path};
+use super::operations::{self, Answer, Body, Operation, Parameter, Path, Ty};
 
 /// `/openapi/v2` as JSON. Takes tens of milliseconds.
 pub fn json(table: &Table) -> Document {
@@ -21,7 +22,7 @@ pub fn json(table: &Table) -> Document {
     out.extend_from_slice(b",\"paths\":{");
     openapi_v3::push_fields(&mut out, paths.iter().map(|path| (path.path.as_str(), path_item(path))));
     out.extend_from_slice(b"},\"definitions\":{");
-    definitions(&paths, |name, schema| openapi_v3::push_field(&mut out, name, &schema));
+    definitions(table, &paths, |name, schema| openapi_v3::push_field(&mut out, name, &schema));
     out.extend_from_slice(b"},\"security\":[{\"BearerToken\":[]}],\"securityDefinitions\":");
     openapi_v3::push(
         &mut out,
@@ -46,7 +47,7 @@ pub fn protobuf(table: &Table) -> Document {
         encoded_paths.message(2, &gnostic::named(&path.path, &gnostic::path_item(&path_item(path))));
     }
     let mut encoded_types = Message::default();
-    definitions(&paths, |name, schema| {
+    definitions(table, &paths, |name, schema| {
         encoded_types.message(1, &gnostic::named(name, &gnostic::schema(&schema)));
     });
     let document = gnostic::document(&info(), &encoded_paths, &encoded_types);
@@ -65,10 +66,12 @@ fn paths(table: &Table) -> Vec<Path> {
     table.iter().map(AsRef::<Kind>::as_ref).flat_map(operations::paths).collect()
 }
 
-fn definitions(paths: &[Path], visit: impl FnMut(&str, Value)) {
+fn definitions(table: &Table, paths: &[Path], mut visit: impl FnMut(&str, Value)) {
     let schemas = Schemas::builtin();
     let names = schemas.closure(operations::types(paths));
-    schema::document::each(|name| names.contains(name), visit);
+    schema::document::each(|name| names.contains(name), &mut visit);
+    let custom = table.iter().flat_map(|kind| custom_types::schemas(kind, Form::V2));
+    custom.for_each(|(name, schema)| visit(&name, schema));
 }
 
 fn path_item(path: &Path) -> Value {
@@ -94,10 +97,10 @@ fn parameter(one: &Parameter) -> Value {
 fn operation(one: &Operation) -> Value {
     let about = &one.about;
     let parameters: Vec<Value> =
-        body(one.body).into_iter().chain(one.parameters.iter().map(parameter)).collect();
+        body(&one.body).into_iter().chain(one.parameters.iter().map(parameter)).collect();
     json!({
         "tags": [one.tag], "description": one.description, "operationId": one.id,
-        "schemes": ["https"], "consumes": consumes(one.body), "produces": produces(one),
+        "schemes": ["https"], "consumes": consumes(&one.body), "produces": produces(one),
         "parameters": parameters, "responses": responses(one),
         "x-kubernetes-action": one.action,
         "x-kubernetes-group-version-kind":
@@ -105,7 +108,7 @@ fn operation(one: &Operation) -> Value {
     })
 }
 
-fn body(body: Body) -> Option<Value> {
+fn body(body: &Body) -> Option<Value> {
     let schema = type_schema(body.ty());
     match body {
         Body::None => None,
@@ -116,7 +119,7 @@ fn body(body: Body) -> Option<Value> {
     }
 }
 
-fn consumes(body: Body) -> &'static [&'static str] {
+fn consumes(body: &Body) -> &'static [&'static str] {
     match body {
         Body::Patch(_) => &[
             "application/json-patch+json",
@@ -129,7 +132,7 @@ fn consumes(body: Body) -> &'static [&'static str] {
 }
 
 fn produces(one: &Operation) -> &'static [&'static str] {
-    match (one.answer, one.action) {
+    match (&one.answer, one.action) {
         (Answer::Text, _) => &["*/*"],
         (_, "list") => &["application/json", "application/json;stream=watch"],
         _ => &["application/json"],
@@ -137,8 +140,8 @@ fn produces(one: &Operation) -> &'static [&'static str] {
 }
 
 fn responses(one: &Operation) -> Value {
-    let (schema, made) = match one.answer {
-        Answer::Object(ty, made) => (type_schema(ty), made),
+    let (schema, made) = match &one.answer {
+        Answer::Object(ty, made) => (type_schema(ty.as_ref()), *made),
         Answer::Text => (json!({"type": "string"}), false),
     };
     let mut responses = json!({
@@ -150,8 +153,8 @@ fn responses(one: &Operation) -> Value {
     responses
 }
 
-fn type_schema(ty: Option<TypeId>) -> Value {
-    match ty.and_then(|ty| Schemas::builtin().definition_name(ty)) {
+fn type_schema(ty: Option<&Ty>) -> Value {
+    match ty.and_then(Ty::name) {
         Some(name) => json!({"$ref": format!("#/definitions/{name}")}),
         None => json!({"type": "object"}),
     }

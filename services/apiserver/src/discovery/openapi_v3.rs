@@ -14,9 +14,10 @@ use schema::{Schemas, TypeId};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::custom_types::{self, Form};
 use super::document::Document;
 use super::groups;
-use super::operations::{self, Answer, Body, Operation, Parameter, Path};
+use super::operations::{self, Answer, Body, Operation, Parameter, Path, Ty};
 
 /// `/openapi/v3`: where each group version's document is.
 pub fn index(table: &Table) -> Document {
@@ -59,6 +60,8 @@ pub fn group_version(table: &Table, path: &str) -> Option<Document> {
     );
     out.extend_from_slice(b",\"schemas\":{");
     components(&mut out, &operations::types(&paths));
+    let custom = rows.iter().flat_map(|kind| custom_types::schemas(kind, Form::V3));
+    custom.for_each(|(name, schema)| push_field(&mut out, &name, &schema));
     out.extend_from_slice(b"}}}");
     Some(Document::new(&out, &hash(path, rows.into_iter())))
 }
@@ -66,8 +69,12 @@ pub fn group_version(table: &Table, path: &str) -> Option<Document> {
 /// The hash of a document, without making it: of everything that it is made from.
 pub(super) fn hash<'a>(path: &str, rows: impl Iterator<Item = &'a Kind>) -> String {
     /// The text of what turns rows into documents, so that a change of it changes the hash.
-    const MAKERS: [&str; 3] =
-        [include_str!("openapi_v3.rs"), include_str!("openapi_v2.rs"), include_str!("operations.rs")];
+    const MAKERS: [&str; 4] = [
+        include_str!("openapi_v3.rs"),
+        include_str!("openapi_v2.rs"),
+        include_str!("operations.rs"),
+        include_str!("custom_types.rs"),
+    ];
     static FIXED: LazyLock<Sha256> = LazyLock::new(|| {
         let mut hash = Sha256::new();
         MAKERS.iter().for_each(|text| hash.update(text));
@@ -79,6 +86,9 @@ pub(super) fn hash<'a>(path: &str, rows: impl Iterator<Item = &'a Kind>) -> Stri
     for kind in rows {
         let (group, version, name, plural) = (&kind.group, &kind.version, &kind.kind, &kind.plural);
         hash.update(format!("\n{group}/{version}/{name} {plural} {} {:?}", kind.namespaced, kind.verbs));
+        if let Some(custom) = &kind.custom {
+            hash.update(format!(" {:?}", custom.edition));
+        }
         for sub in &kind.subresources {
             let (name, group, version, kind) = (&sub.name, &sub.group, &sub.version, &sub.kind);
             hash.update(format!("\n/{name} {group}/{version}/{kind} {:?}", sub.verbs));
@@ -146,13 +156,13 @@ fn operation(one: &Operation) -> Value {
     if !one.parameters.is_empty() {
         value["parameters"] = one.parameters.iter().map(parameter).collect();
     }
-    if let Some(body) = request_body(one.body) {
+    if let Some(body) = request_body(&one.body) {
         value["requestBody"] = body;
     }
     value
 }
 
-fn request_body(body: Body) -> Option<Value> {
+fn request_body(body: &Body) -> Option<Value> {
     const PATCHES: [&str; 4] = [
         "application/apply-patch+yaml",
         "application/json-patch+json",
@@ -173,8 +183,8 @@ fn request_body(body: Body) -> Option<Value> {
 }
 
 fn responses(one: &Operation) -> Value {
-    let (schema, made) = match one.answer {
-        Answer::Object(ty, made) => (type_schema(ty), made),
+    let (schema, made) = match &one.answer {
+        Answer::Object(ty, made) => (type_schema(ty.as_ref()), *made),
         Answer::Text => (json!({"type": "string"}), false),
     };
     let format = if one.answer == Answer::Text { "*/*" } else { "application/json" };
@@ -191,8 +201,8 @@ fn responses(one: &Operation) -> Value {
     responses
 }
 
-fn type_schema(ty: Option<TypeId>) -> Value {
-    match ty.and_then(|ty| Schemas::builtin().definition_name(ty)) {
+fn type_schema(ty: Option<&Ty>) -> Value {
+    match ty.and_then(Ty::name) {
         Some(name) => json!({"$ref": format!("{COMPONENTS}{name}")}),
         None => json!({"type": "object"}),
     }

@@ -7,8 +7,12 @@
 //!           …/pods/{name}/status, …/exec, …           what the subresource's row says
 //! ```
 
+use std::sync::Arc;
+
 use kinds::{Kind, Subresource, Verb, Verbs};
 use schema::{Schemas, TypeId};
+
+use super::custom_types;
 
 /// A path and what can be done there.
 #[derive(Debug)]
@@ -55,24 +59,33 @@ pub struct GroupVersionKind {
     pub kind: String,
 }
 
+/// The type of what is sent or comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ty {
+    /// A built-in one.
+    BuiltIn(TypeId),
+    /// One of a custom kind, by its name.
+    Custom(Arc<str>),
+}
+
 /// The body of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// There is none.
     None,
     /// An object of the type, if that is known.
-    Object(Option<TypeId>),
+    Object(Option<Ty>),
     /// `DeleteOptions`, which may be left out.
-    Options(Option<TypeId>),
+    Options(Option<Ty>),
     /// A patch in one of its formats.
-    Patch(Option<TypeId>),
+    Patch(Option<Ty>),
 }
 
 /// The body of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// An object or list of the type, if that is known; `true` if it may have been made just now.
-    Object(Option<TypeId>, bool),
+    Object(Option<Ty>, bool),
     /// Text or an upgraded connection.
     Text,
 }
@@ -205,10 +218,19 @@ pub fn paths(kind: &Kind) -> Vec<Path> {
     paths
 }
 
-/// The types that the operations mention.
+/// The built-in types that the operations mention, and those that custom types are made of.
 pub fn types<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<TypeId> {
     let operations = paths.into_iter().flat_map(|path| &path.operations);
-    operations.flat_map(|operation| [operation.body.ty(), operation.answer.ty()]).flatten().collect()
+    let mentioned = operations.flat_map(|operation| [operation.body.ty(), operation.answer.ty()]).flatten();
+    let (mut types, mut has_custom) = (Vec::new(), false);
+    for ty in mentioned {
+        match ty {
+            Ty::BuiltIn(ty) => types.push(*ty),
+            Ty::Custom(_) => has_custom = true,
+        }
+    }
+    types.extend(custom_types::roots().filter(|_| has_custom));
+    types
 }
 
 /// Which of a row's paths.
@@ -223,11 +245,11 @@ enum Place {
 struct Resource<'a> {
     kind: &'a Kind,
     about: GroupVersionKind,
-    own: Option<TypeId>,
-    list: Option<TypeId>,
-    options: Option<TypeId>,
-    status: Option<TypeId>,
-    patch: Option<TypeId>,
+    own: Option<Ty>,
+    list: Option<Ty>,
+    options: Option<Ty>,
+    status: Option<Ty>,
+    patch: Option<Ty>,
     /// As `CoreV1`.
     prefix: String,
     /// As `core_v1`.
@@ -250,11 +272,11 @@ impl<'a> Resource<'a> {
                 version: version.to_owned(),
                 kind: kind.kind.to_string(),
             },
-            own: schemas.resource(group, version, &kind.kind),
-            list: schemas.resource(group, version, &format!("{}List", kind.kind)),
-            options: schemas.resource("", "v1", "DeleteOptions"),
-            status: schemas.resource("", "v1", "Status"),
-            patch: schemas.definition("io.k8s.apimachinery.pkg.apis.meta.v1.Patch"),
+            own: own(kind, &kind.kind, custom_types::name),
+            list: own(kind, &kind.list_kind(), custom_types::list_name),
+            options: schemas.resource("", "v1", "DeleteOptions").map(Ty::BuiltIn),
+            status: schemas.resource("", "v1", "Status").map(Ty::BuiltIn),
+            patch: schemas.definition("io.k8s.apimachinery.pkg.apis.meta.v1.Patch").map(Ty::BuiltIn),
             prefix: format!("{camel}{}", capitalized(version)),
             tag: format!("{}_{version}", uncapitalized(&camel)),
         }
@@ -279,7 +301,7 @@ impl<'a> Resource<'a> {
             (Verb::DeleteCollection, _) => format!("Collection{scope}{kind}"),
             _ => format!("{scope}{kind}"),
         };
-        let (body, answer) = self.bodies(verb, self.own);
+        let (body, answer) = self.bodies(verb, self.own.clone());
         Operation {
             method: words.method,
             action: words.action,
@@ -301,15 +323,14 @@ impl<'a> Resource<'a> {
         }
     }
 
-    fn bodies(&self, verb: Verb, ty: Option<TypeId>) -> (Body, Answer) {
+    fn bodies(&self, verb: Verb, ty: Option<Ty>) -> (Body, Answer) {
         match verb {
-            Verb::Create => (Body::Object(ty), Answer::Object(ty, true)),
-            Verb::Update => (Body::Object(ty), Answer::Object(ty, true)),
-            Verb::Patch => (Body::Patch(self.patch), Answer::Object(ty, true)),
+            Verb::Create | Verb::Update => (Body::Object(ty.clone()), Answer::Object(ty, true)),
+            Verb::Patch => (Body::Patch(self.patch.clone()), Answer::Object(ty, true)),
             Verb::Get => (Body::None, Answer::Object(ty, false)),
-            Verb::List | Verb::Watch => (Body::None, Answer::Object(self.list, false)),
+            Verb::List | Verb::Watch => (Body::None, Answer::Object(self.list.clone(), false)),
             Verb::Delete | Verb::DeleteCollection => {
-                (Body::Options(self.options), Answer::Object(self.status, false))
+                (Body::Options(self.options.clone()), Answer::Object(self.status.clone(), false))
             }
         }
     }
@@ -338,7 +359,8 @@ impl<'a> Resource<'a> {
         let words = words(verb);
         let scope = if self.kind.namespaced { "Namespaced" } else { "" };
         let kind = &self.kind.kind;
-        let ty = Schemas::builtin().resource(&sub.group, &sub.version, &sub.kind);
+        let is_own = sub.kind == self.kind.kind && sub.group == self.kind.group;
+        let ty = if is_own { self.own.clone() } else { built_in(&sub.group, &sub.version, &sub.kind) };
         let (mut body, mut answer) = self.bodies(verb, ty);
         let (mut action, mut start) = (words.action, words.id.to_owned());
         if connects {
@@ -363,6 +385,18 @@ impl<'a> Resource<'a> {
             answer,
         }
     }
+}
+
+/// A type of a kind: built in, or by its name.
+fn own(kind: &Kind, name: &str, custom: fn(&Kind) -> String) -> Option<Ty> {
+    match kind.custom.is_some() {
+        true => Some(Ty::Custom(custom(kind).into())),
+        false => built_in(&kind.group, &kind.version, name),
+    }
+}
+
+fn built_in(group: &str, version: &str, name: &str) -> Option<Ty> {
+    Schemas::builtin().resource(group, version, name).map(Ty::BuiltIn)
 }
 
 fn path_with(path: &str, parameters: &[Parameter], operations: Vec<Operation>) -> Path {
@@ -413,23 +447,35 @@ fn uncapitalized(word: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_ascii_lowercase().to_string() + letters.as_str())
 }
 
+// === impl Ty ===
+
+impl Ty {
+    /// The name that documents have it under.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Ty::BuiltIn(ty) => Schemas::builtin().definition_name(*ty),
+            Ty::Custom(name) => Some(name),
+        }
+    }
+}
+
 // === impl Body, Answer ===
 
 impl Body {
     /// The type that it has.
-    pub fn ty(self) -> Option<TypeId> {
+    pub fn ty(&self) -> Option<&Ty> {
         match self {
             Body::None => None,
-            Body::Object(ty) | Body::Options(ty) | Body::Patch(ty) => ty,
+            Body::Object(ty) | Body::Options(ty) | Body::Patch(ty) => ty.as_ref(),
         }
     }
 }
 
 impl Answer {
     /// The type that it has.
-    pub fn ty(self) -> Option<TypeId> {
+    pub fn ty(&self) -> Option<&Ty> {
         match self {
-            Answer::Object(ty, _) => ty,
+            Answer::Object(ty, _) => ty.as_ref(),
             Answer::Text => None,
         }
     }

@@ -49,6 +49,7 @@ pub async fn serve(
     asked: &Asked,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
+    registry.find_kind(&asked.path.group, &asked.path.version, &asked.path.resource).await?;
     let target = target(registry, asked)?;
     if asked.path.is_stream() {
         let streams = state.streams().ok_or_else(no_streams)?;
@@ -300,7 +301,7 @@ impl Shows<'_> {
     fn list(&self, list: ListResult) -> Response<Body> {
         let items = match self.output.view {
             View::Whole => Items::Whole {
-                kind: format!("{}List", self.target.kind.kind),
+                kind: self.target.kind.list_kind(),
                 api_version: self.target.kind.api_version(),
             },
             View::Metadata { version } => Items::Metadata(version),

@@ -4,6 +4,7 @@ use model::{Object, Reason, Status};
 use schema::Schemas;
 use serde_json::Value;
 
+use super::Part;
 use crate::verbs::{Body, FieldValidation, Target};
 
 /// Decodes a body that came over the bus, as JSON; the HTTP side decodes bodies of any form.
@@ -34,6 +35,18 @@ pub fn typed(
     }
     let object = Object::from_value(value).unwrap_or_default();
     Ok(Body { object, unknown: report.unknown, duplicate })
+}
+
+/// The body as an object of a custom kind: what its schema does not know is taken out and named.
+pub fn fit(target: &Target, part: &Part, body: Body) -> Result<Body, Status> {
+    let Some(custom) = target.kind.custom.as_ref().filter(|_| part.shows_whole()) else { return Ok(body) };
+    let mut value = body.object.into_value();
+    let report = custom.fit(&mut value);
+    if let Some(wrong) = report.wrong.first() {
+        return Err(unusable(&target.kind.api_version(), &target.kind.kind, wrong));
+    }
+    let object = Object::from_value(value).unwrap_or_default();
+    Ok(Body { object, unknown: report.unknown, duplicate: body.duplicate })
 }
 
 fn unusable(api_version: &str, kind: &str, why: &str) -> Status {

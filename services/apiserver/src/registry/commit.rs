@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use model::object::with_resource_version;
 use model::{Class, Key, Reason, Revision, Status};
-use store::{Action, CommitError, Expect, Item, Op, OpOutcome, Txn};
+use store::{Action, CommitError, Expect, Guard, Item, Op, OpOutcome, Txn};
 
 use super::{Registry, metrics, unavailable};
 
@@ -74,6 +74,8 @@ impl Registry {
         let mut present = self.store().get(key);
         let mut caught_up = false;
         for _ in 0..ATTEMPTS {
+            // Before the judge looks: what it sees is this or newer.
+            let guards = self.guards(key);
             let write = match judge(present.as_ref()) {
                 // Our state may be behind: nobody is refused, and nothing left undone, on account of that.
                 Err(_) | Ok(Verdict::Keep) if !caught_up => {
@@ -90,9 +92,9 @@ impl Registry {
             if dry_run {
                 return Ok(write.rehearsed(present));
             }
-            match self.committed(write.transaction(key, present.as_ref())).await? {
+            match self.committed(write.transaction(key, present.as_ref(), guards)).await? {
                 Ruling::Done(revision) => return Ok(write.outcome(revision, present)),
-                // The outcome came with the feed, so the state is as new as the refusal.
+                // The outcome came with the feed, so the state, with whatever guards it, is as new as the refusal.
                 Ruling::Refused => {
                     metrics::CONFLICTS.inc();
                     present = self.store().get(key);
@@ -138,12 +140,12 @@ impl Registry {
 // === impl Write ===
 
 impl Write {
-    fn transaction(&self, key: &Key, present: Option<&Item>) -> Txn {
+    fn transaction(&self, key: &Key, present: Option<&Item>, guards: Vec<Guard>) -> Txn {
         let expect = present.map_or(Expect::Absent, |item| Expect::At(item.revision));
         let action = self.put.clone().map_or(Action::Delete, Action::Put);
         let mut ops = vec![Op { key: key.clone(), expect, action }];
         ops.extend(self.more.iter().cloned());
-        Txn { all_or_none: ops.len() > 1, guards: Vec::new(), ops }
+        Txn { all_or_none: ops.len() > 1, guards, ops }
     }
 
     fn outcome(self, revision: Revision, present: Option<Item>) -> Outcome {

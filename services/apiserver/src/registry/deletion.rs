@@ -7,7 +7,7 @@
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
-use kinds::Kind;
+use kinds::{Kind, definition};
 use model::{FieldError, Object, Status};
 use serde_json::{Value, json};
 
@@ -39,6 +39,8 @@ enum Ending {
     Pod,
     /// After its content is gone: it has finalizers of its own in `spec`.
     Namespace,
+    /// After the objects of the kind that it defines are gone.
+    Definition,
 }
 
 /// Whether the object `present` is the one that the options mean.
@@ -79,7 +81,12 @@ pub fn decide(kind: &Kind, present: &Object, options: &DeleteOptions, now: Times
         return end_pod(present, options, now);
     }
     let mut marked = present.clone();
-    let finalizers = finalizers_for(present, options);
+    let mut finalizers = finalizers_for(present, options);
+    if ending == Ending::Definition && present.deletion_timestamp().is_none() {
+        finalizers.retain(|one| one != definition::CLEANUP);
+        finalizers.push(definition::CLEANUP.to_owned());
+        definition::mark_terminating(&mut marked, &time_text(now));
+    }
     set_finalizers(&mut marked, &finalizers);
     if finalizers.is_empty() && !has_own_finalizers(kind, present) {
         return Removal::Now;
@@ -117,6 +124,7 @@ impl Ending {
         match (kind.group.as_ref(), kind.plural.as_ref()) {
             ("", "pods") => Ending::Pod,
             ("", "namespaces") => Ending::Namespace,
+            (definition::GROUP, definition::PLURAL) => Ending::Definition,
             _ => Ending::Plain,
         }
     }

@@ -48,7 +48,7 @@ pub fn on_update(new: &mut Object, old: &Object) {
 
 /// The generation grows when what is wanted of the object has changed: anything but metadata and status.
 pub fn on_change_of_wish(kind: &Kind, new: &mut Object, old: &Object) {
-    if kind.tracks_generation && !same_wish(new, old) {
+    if kind.tracks_generation && !same_wish(kind, new, old) {
         new.set(&["metadata", "generation"], old.generation() + 1);
     }
 }
@@ -59,13 +59,19 @@ fn drop_unserved(object: &mut Object) {
     object.take(&["metadata", "selfLink"]);
 }
 
-fn same_wish(new: &Object, old: &Object) -> bool {
-    wished(new).count() == wished(old).count()
-        && wished(new).all(|(name, value)| old.get(name) == Some(value))
+fn same_wish(kind: &Kind, new: &Object, old: &Object) -> bool {
+    wished(kind, new).count() == wished(kind, old).count()
+        && wished(kind, new).all(|(name, value)| old.get(name) == Some(value))
 }
 
-fn wished(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
-    object.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+fn wished<'a>(kind: &Kind, object: &'a Object) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    // Where the status has no path of its own it is a field like others.
+    let status_apart = kind.custom.is_none() || kind.subresource("status").is_some();
+    object.iter().filter(move |(name, _)| match name.as_str() {
+        "apiVersion" | "kind" | "metadata" => false,
+        "status" => !status_apart,
+        _ => true,
+    })
 }
 
 #[cfg(test)]

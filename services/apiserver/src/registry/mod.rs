@@ -12,12 +12,14 @@
 //! Nothing is written but by [`Registry::change`], and what is written was judged against exactly the object that
 //! it replaces.
 
-use std::sync::{Arc, RwLock};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use kinds::{Kind, Table};
 use model::{Key, Object, Revision, Status};
 use schema::Schemas;
-use store::{Item, Store};
+use store::{Guard, Item, Store};
+use tokio::sync::watch;
 
 pub mod binding;
 pub mod body;
@@ -35,12 +37,16 @@ pub use commit::{Outcome, Verdict};
 pub use entropy::Entropy;
 pub use part::Part;
 
+use crate::definitions;
+use crate::definitions::catalog::Catalog;
+use crate::definitions::decide::Summary;
 use crate::nodes::Heartbeats;
+use crate::verbs::Target;
 
 /// The state that every request shares.
 pub struct Registry {
     store: Store,
-    table: RwLock<Arc<Table>>,
+    catalog: Catalog,
     schemas: &'static Schemas,
     entropy: Entropy,
     heartbeats: Arc<Heartbeats>,
@@ -61,8 +67,8 @@ impl Registry {
     /// A registry over `store` with these kinds.
     pub fn new(store: Store, table: Table, schemas: &'static Schemas, entropy: Entropy) -> Registry {
         Registry {
+            catalog: Catalog::new(table, &store),
             store,
-            table: RwLock::new(Arc::new(table)),
             schemas,
             entropy,
             heartbeats: Arc::new(Heartbeats::default()),
@@ -76,7 +82,12 @@ impl Registry {
 
     /// The kinds that are served at this moment.
     pub fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read().expect("nobody panics while holding the table"))
+        self.catalog.table()
+    }
+
+    /// Tells of each new table.
+    pub fn table_changes(&self) -> watch::Receiver<Arc<Table>> {
+        self.catalog.changes()
     }
 
     /// The types of the built-in kinds.
@@ -96,7 +107,66 @@ impl Registry {
 
     /// The row of a resource.
     pub fn kind(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
-        self.table().find(group, version, plural)
+        // The state may hold a definition that the table has not taken in yet.
+        self.table().find(group, version, plural).or_else(|| {
+            let learned = !group.is_empty() && self.learn(&format!("{plural}.{group}"));
+            learned.then(|| self.table().find(group, version, plural)).flatten()
+        })
+    }
+
+    /// As [`Registry::kind`], but a kind is only missing if the log has none: another server may have made it just now.
+    pub async fn find_kind(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+    ) -> Result<Option<Arc<Kind>>, Status> {
+        let at_hand = self.kind(group, version, plural);
+        if at_hand.is_some() || group.is_empty() {
+            return Ok(at_hand);
+        }
+        self.catch_up(&definitions::prefix()).await?;
+        Ok(self.kind(group, version, plural))
+    }
+
+    /// What is known of the definitions of custom kinds, in the order in which they were made.
+    pub fn definitions(&self) -> Vec<Summary> {
+        self.catalog.summaries()
+    }
+
+    /// Takes in a definition as the state has it; says whether that made another table.
+    pub fn learn(&self, definition: &str) -> bool {
+        self.catalog.learn(&self.store, definition)
+    }
+
+    /// Takes in every definition that the state has.
+    pub fn learn_all(&self) {
+        self.catalog.learn_all(&self.store);
+    }
+
+    /// The target with the row that its kind has now: the definition of a custom kind may have changed since the
+    /// request came.
+    pub fn current<'a>(&self, target: &'a Target) -> Result<Cow<'a, Target>, Status> {
+        let Some(custom) = &target.kind.custom else { return Ok(Cow::Borrowed(target)) };
+        self.learn(&custom.definition);
+        let (group, version, plural) = (&target.kind.group, &target.kind.version, &target.kind.plural);
+        let table = self.table();
+        let stored =
+            || table.stored(&Key::prefix(group, plural, None)).filter(|row| row.version == *version).cloned();
+        let row = table.find(group, version, plural).or_else(stored).ok_or_else(part::no_such_part)?;
+        match Arc::ptr_eq(&row, &target.kind) {
+            true => Ok(Cow::Borrowed(target)),
+            false => Ok(Cow::Owned(Target { kind: row, ..target.clone() })),
+        }
+    }
+
+    /// What a write to `key` depends on besides the object: that the definition of a custom kind is the one that
+    /// judges it.
+    fn guards(&self, key: &Key) -> Vec<Guard> {
+        let table = self.table();
+        let custom = table.stored(key.collection()).and_then(|row| row.custom.as_ref());
+        let definition = custom.and_then(|custom| self.store.get(&definitions::key(&custom.definition)));
+        definition.map(|item| Guard { key: item.key, expect: item.revision }).into_iter().collect()
     }
 
     /// Waits until the state is as new as the log was when this was called, for objects under `prefix` (a key is one).
@@ -117,17 +187,19 @@ impl Registry {
 
     /// The object as the request's version serves it.
     pub fn present(&self, kind: &Kind, item: Item) -> Result<Present, Status> {
-        let object = served(kind, decode(&item)?);
+        let stored = decode(&item)?;
+        readable(kind, &stored)?;
+        let object = served(kind, stored);
         Ok(Present { item, object })
     }
 
     /// The bytes of an object in the form in which its collection is kept.
     pub fn stored_form(&self, kind: &Kind, object: &Object) -> bytes::Bytes {
-        if kind.hooks.from_storage.is_none() {
+        if kind.hooks.from_storage.is_none() && kind.custom.is_none() {
             return object.encode();
         }
         let mut stored = object.clone();
-        (kind.hooks.to_storage)(&mut stored);
+        kind.to_storage(&mut stored);
         stored.encode()
     }
 }
@@ -157,11 +229,17 @@ pub fn decode(item: &Item) -> Result<Object, Status> {
 
 /// From the stored form to the one that `kind` serves.
 pub fn served(kind: &Kind, mut object: Object) -> Object {
-    if let Some(from_storage) = kind.hooks.from_storage {
-        from_storage(&mut object);
-        kind.stamp(&mut object);
-    }
+    kind.from_storage(&mut object);
     object
+}
+
+/// Whether the stored form can be told in the version that `kind` serves.
+pub fn readable(kind: &Kind, stored: &Object) -> Result<(), Status> {
+    let custom = kind.custom.as_ref();
+    match custom.and_then(|custom| custom.unreadable(stored.str_at(&["apiVersion"]))) {
+        Some(why) => Err(Status::internal(why)),
+        None => Ok(()),
+    }
 }
 
 /// 503 while the log is away.

@@ -8,8 +8,10 @@ use model::object::with_resource_version;
 use model::{FieldError, Object, Reason, Revision, Status};
 use store::Item;
 
-use super::body::{check_place, check_type, field_warnings};
-use super::{Outcome, Part, Present, Registry, Verdict, decode, deletion, key_of, metadata, served};
+use super::body::{check_place, check_type, field_warnings, fit};
+use super::{
+    Outcome, Part, Present, Registry, Verdict, decode, deletion, key_of, metadata, readable, served,
+};
 use crate::admission::{self, Operation};
 use crate::verbs::{Body, Context, DeleteOptions, Stored, Target, WriteOptions};
 
@@ -27,6 +29,7 @@ pub async fn create(
     body: Body,
     options: &WriteOptions,
 ) -> Result<Stored, Status> {
+    let body = fit(target, &Part::Whole, body)?;
     let mut warnings = field_warnings(target, &body, options.field_validation)?;
     let mut object = body.object;
     let kind = &target.kind;
@@ -84,18 +87,30 @@ fn judge_creation(
     sent: &Object,
     uid: &str,
 ) -> Result<Verdict, Status> {
+    let target = &*registry.current(target)?;
     let kind = &target.kind;
+    refuse_terminating(kind)?;
     let mut object = sent.clone();
     let mut beside = Vec::new();
     let request = admission::Request::new(Operation::Create, registry, context, target, None);
     // First of all: a kind may need its uid, as a Job that selects its pods by it.
     metadata::on_create(kind, &mut object, uid, context.now);
-    (kind.hooks.default)(&mut object);
+    kind.default(&mut object);
     (kind.hooks.prepare_create)(&mut object);
     admission::mutate(&request, &mut object, &mut beside)?;
     refuse_invalid(kind, &object, kind.validate(&object))?;
     admission::validate(&request, &object)?;
     Ok(Verdict::Put(registry.stored_form(kind, &object), beside))
+}
+
+/// A kind that is going gets no new objects.
+fn refuse_terminating(kind: &Kind) -> Result<(), Status> {
+    if !kind.custom.as_ref().is_some_and(|custom| custom.terminating) {
+        return Ok(());
+    }
+    let mut status = Status::method_not_allowed(&kind.group, &kind.plural, "create");
+    status.message = "create not allowed while custom resource definition is terminating".to_owned();
+    Err(status)
 }
 
 fn taken(target: &Target, item: &Item) -> Status {
@@ -127,6 +142,8 @@ pub async fn change(
     let mut last = Bytes::new();
     let judge = |item: Option<&Item>| {
         let item = item.ok_or_else(|| target.not_found())?;
+        let target = &*registry.current(target)?;
+        let kind = &target.kind;
         let present = registry.present(kind, item.clone())?;
         let view = edit(&present.object)?;
         let (object, beside) = judge_change(registry, context, target, part, view, &present)?;
@@ -168,7 +185,7 @@ fn judge_change(
     let mut beside = Vec::new();
     let request = admission::Request::new(Operation::Update, registry, context, target, Some(old));
     metadata::on_update(&mut new, old);
-    (kind.hooks.default)(&mut new);
+    kind.default(&mut new);
     part.prepare(kind, &mut new, old);
     admission::mutate(&request, &mut new, &mut beside)?;
     metadata::on_change_of_wish(kind, &mut new, old);
@@ -213,6 +230,8 @@ pub async fn remove(
     let key = key_of(kind, &target.namespace, &target.name)?;
     let judge = |item: Option<&Item>| {
         let item = item.ok_or_else(|| target.not_found())?;
+        let target = &*registry.current(target)?;
+        let kind = &target.kind;
         let present = registry.present(kind, item.clone())?;
         let request =
             admission::Request::new(Operation::Delete, registry, context, target, Some(&present.object));
@@ -256,10 +275,11 @@ fn refuse_invalid(kind: &Kind, object: &Object, errors: Vec<FieldError>) -> Resu
 
 /// Stored bytes as the client sees them: untouched wherever the stored form is the served one.
 pub fn answer(kind: &Kind, part: &Part, bytes: Bytes) -> Result<Bytes, Status> {
-    if kind.hooks.from_storage.is_none() && part.shows_whole() {
+    if part.shows_whole() && kind.serves_as_stored(&bytes) {
         return Ok(bytes);
     }
     let object: Object = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+    readable(kind, &object)?;
     let view = part.view(&served(kind, object));
     serde_json::to_vec(&view).map(Bytes::from).map_err(Status::internal)
 }

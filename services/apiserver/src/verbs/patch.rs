@@ -1,6 +1,9 @@
 //! PATCH: change an object, or a part of it, by saying what is to be different.
 
+use std::sync::Arc;
+
 use kinds::Verb;
+use kinds::custom::Custom;
 use model::patch::{json_patch, merge_patch};
 use model::{FieldError, Object, Reason, Status};
 use schema::TypeId;
@@ -15,6 +18,8 @@ struct Change<'a> {
     kind: PatchKind,
     patch: Value,
     schema: Option<TypeId>,
+    /// For an object of a custom kind.
+    custom: Option<Arc<Custom>>,
     validation: FieldValidation,
 }
 
@@ -39,6 +44,7 @@ pub async fn patch(
         kind: patch.kind,
         patch: body,
         schema: registry.schemas().resource(group, version, &kind),
+        custom: target.kind.custom.clone().filter(|_| part.shows_whole()),
         validation: options.field_validation,
     };
     let mut warnings =
@@ -63,6 +69,15 @@ fn unsupported() -> Status {
     )
 }
 
+/// How lists of a custom kind are merged nobody has said.
+fn no_strategy() -> Status {
+    Status::new(
+        Reason::UnsupportedMediaType,
+        "the body of the request was in an unknown format - accepted media types include: \
+         application/json-patch+json, application/merge-patch+json",
+    )
+}
+
 // === impl Change ===
 
 impl Change<'_> {
@@ -73,14 +88,15 @@ impl Change<'_> {
             PatchKind::Json => json_patch(&mut document, &self.patch)?,
             PatchKind::Merge => merge_patch(&mut document, &self.patch)?,
             PatchKind::Strategic => {
-                let schema = self.schema.ok_or_else(unsupported)?;
+                let schema = self.schema.ok_or_else(no_strategy)?;
                 schema::strategic::apply(self.registry.schemas(), schema, &mut document, &self.patch)?;
             }
             PatchKind::Apply => return Err(unsupported()),
         }
-        let report = match self.schema {
-            Some(schema) => schema::fields::check(self.registry.schemas(), schema, &mut document),
-            None => schema::fields::Report::default(),
+        let report = match (self.schema, &self.custom) {
+            (Some(schema), _) => schema::fields::check(self.registry.schemas(), schema, &mut document),
+            (None, Some(custom)) => custom.fit(&mut document),
+            (None, None) => schema::fields::Report::default(),
         };
         if !report.wrong.is_empty() {
             return Err(self.refused(&report.wrong.join(", ")));

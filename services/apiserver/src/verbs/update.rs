@@ -15,6 +15,7 @@ pub async fn update(
     options: &WriteOptions,
 ) -> Result<Stored, Status> {
     let part = Part::of(target, Verb::Update)?;
+    let sent = body::fit(target, &part, sent)?;
     let mut warnings = body::field_warnings(target, &sent, options.field_validation)?;
     let mut stored =
         pipeline::change(registry, context, target, &part, options, |_| Ok(sent.object.clone())).await?;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kinds::{Kind, Verb};
+use kinds::{Kind, Table, Verb};
 use model::object::with_resource_version;
 use model::{FieldError, Key, Revision, Status};
 use serde_json::{Value, json};
 use store::{Change, Item, Watch, WatchEvent};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::get::{catch_up, parse_revision};
@@ -36,6 +37,8 @@ pub struct WatchStream {
     first: VecDeque<WatchItem>,
     /// Nothing where the watch failed to start; then `first` says why.
     changes: Option<Watch>,
+    /// For a custom kind: the table, whose next one may have another row for it.
+    tables: Option<watch::Receiver<Arc<Table>>>,
     bookmarks: Option<Interval>,
     /// Everything up to here was handed out.
     progress: Revision,
@@ -74,6 +77,7 @@ pub async fn watch(
         catch_up(registry, selection.prefix(), &options.resource_version).await?;
     }
     let mut stream = WatchStream::new(kind, selection, options);
+    stream.tables = kind.custom.as_ref().map(|_| registry.table_changes());
     match start {
         Start::Initial => stream.begin_with_what_is_there(registry, options).await?,
         Start::Now => {
@@ -129,6 +133,7 @@ impl WatchStream {
             selection,
             first: VecDeque::new(),
             changes: None,
+            tables: None,
             bookmarks,
             progress: Revision::ZERO,
             bookmarked: Revision::ZERO,
@@ -151,6 +156,8 @@ impl WatchStream {
                     true => break,
                     false => continue,
                 },
+                // What is delivered has the form of the old row; the client lists and learns the new one.
+                () = retired(&mut self.tables, &self.kind) => return None,
             };
             match event {
                 WatchEvent::Progress(revision) => self.progress = self.progress.max(revision),
@@ -217,6 +224,16 @@ impl std::fmt::Debug for WatchStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WatchStream").field("progress", &self.progress).finish_non_exhaustive()
     }
+}
+
+/// Waits until a custom kind has another row, or none.
+async fn retired(tables: &mut Option<watch::Receiver<Arc<Table>>>, kind: &Arc<Kind>) {
+    let Some(tables) = tables else { return std::future::pending().await };
+    let is_current = |table: &Arc<Table>| {
+        table.find(&kind.group, &kind.version, &kind.plural).is_some_and(|row| Arc::ptr_eq(&row, kind))
+    };
+    // The sender lives as long as the registry.
+    let _ = tables.wait_for(|table| !is_current(table)).await;
 }
 
 async fn tick(interval: &mut Option<Interval>) {

@@ -7,6 +7,7 @@ mod cluster;
 mod admission;
 mod commands;
 mod create;
+mod custom;
 mod delete;
 mod events;
 mod list;
