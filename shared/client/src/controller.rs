@@ -187,12 +187,12 @@ impl<C: Controller> Driver<C> {
 
     /// Nothing is decided on half a view.
     fn start_work(&mut self) {
-        METRICS.depth.with_label_values(&[C::NAME]).set(self.queue.len() as i64);
         while self.synced && self.acting.len() < CONCURRENCY {
-            let Some(key) = self.queue.take(Instant::now()) else { return };
+            let Some(key) = self.queue.take(Instant::now()) else { break };
             METRICS.adds.with_label_values(&[C::NAME]).inc();
             self.work(key);
         }
+        METRICS.depth.with_label_values(&[C::NAME]).set(self.queue.len() as i64);
     }
 
     fn work(&mut self, key: C::Key) {
