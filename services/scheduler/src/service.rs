@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bus::command::Reply;
-use client::{Follower, Writer};
+use client::{Follower, Observed, Writer};
 use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
 use model::{Key, Revision};
@@ -43,6 +43,8 @@ pub struct Service {
     /// Once the view has passed this revision it shows everything that happened until that moment.
     settles: Option<(Instant, Revision)>,
     shown: Instant,
+    /// Whether the gauges tell what is not true any more.
+    changed: bool,
 }
 
 struct Bound {
@@ -65,6 +67,7 @@ impl Service {
             settling: JoinSet::new(),
             settles: None,
             shown: Instant::now(),
+            changed: true,
         }
     }
 
@@ -73,7 +76,7 @@ impl Service {
         while !shutdown.is_cancelled() {
             self.observe_known();
             self.settle_lost();
-            self.scheduler.turn(DECIDED_MAX, Instant::now(), Timestamp::now());
+            self.changed |= self.scheduler.turn(DECIDED_MAX, Instant::now(), Timestamp::now()) > 0;
             self.send();
             self.show();
             if self.scheduler.has_work(Instant::now()) {
@@ -94,8 +97,13 @@ impl Service {
         let now = Instant::now();
         for _ in 0..OBSERVED_MAX {
             let Some(told) = self.follower.next().now_or_never() else { return };
-            told.iter().for_each(|one| self.scheduler.observe(one, now));
+            self.observe(&told, now);
         }
+    }
+
+    fn observe(&mut self, told: &[Observed], now: Instant) {
+        self.changed |= !told.is_empty();
+        told.iter().for_each(|one| self.scheduler.observe(one, now));
     }
 
     fn take_answers(&mut self) {
@@ -115,10 +123,7 @@ impl Service {
             Some(ended) = self.binding.join_next() => self.bound(ended),
             Some(ended) = self.telling.join_next() => self.told(ended),
             Some(ended) = self.settling.join_next() => self.settles = settled(ended),
-            told = self.follower.next() => {
-                let now = Instant::now();
-                told.iter().for_each(|one| self.scheduler.observe(one, now));
-            }
+            told = self.follower.next() => self.observe(&told, Instant::now()),
             () = sleep_until(due) => {}
         }
     }
@@ -139,10 +144,8 @@ impl Service {
     fn next_due(&self) -> Option<Instant> {
         // While the end of the log is asked for, or waited for, its coming is what wakes us.
         let lost = self.scheduler.next_lost().filter(|_| self.settles.is_none() && self.settling.is_empty());
-        match (self.scheduler.next_due(), lost) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let show = self.changed.then(|| self.shown + SHOWN_EVERY);
+        [self.scheduler.next_due(), lost, show].into_iter().flatten().min()
     }
 
     fn send(&mut self) {
@@ -164,7 +167,10 @@ impl Service {
 
     fn bound(&mut self, ended: Result<Bound, tokio::task::JoinError>) {
         match ended {
-            Ok(Bound { keys, replies }) => self.scheduler.bound(&keys, replies, Instant::now()),
+            Ok(Bound { keys, replies }) => {
+                self.changed = true;
+                self.scheduler.bound(&keys, replies, Instant::now());
+            }
             Err(error) => warn!("a request of binds ended badly: {error}"),
         }
     }
@@ -177,8 +183,8 @@ impl Service {
     }
 
     fn show(&mut self) {
-        if self.shown.elapsed() >= SHOWN_EVERY {
-            self.shown = Instant::now();
+        if self.changed && self.shown.elapsed() >= SHOWN_EVERY {
+            (self.shown, self.changed) = (Instant::now(), false);
             self.scheduler.show();
         }
     }
