@@ -20,9 +20,12 @@ pub fn running(pid_file: &Path, mark: &str) -> Option<i32> {
     (!zombie && String::from_utf8_lossy(&command).contains(mark)).then_some(pid)
 }
 
-/// Writes a process id to its file.
+/// Writes a process id to its file, at once: who reads it meanwhile must not find it empty.
 pub fn record(pid_file: &Path, pid: u32) -> Result<()> {
-    fs::write(pid_file, pid.to_string()).with_context(|| format!("cannot write {}", pid_file.display()))
+    let new = pid_file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&new, pid.to_string())
+        .and_then(|()| fs::rename(&new, pid_file))
+        .with_context(|| format!("cannot write {}", pid_file.display()))
 }
 
 /// Asks the process in `pid_file` to end, waits up to `patience`, then kills it. Nothing to do when it does not run.
