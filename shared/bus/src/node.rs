@@ -44,6 +44,9 @@ pub enum Snapshot {
     End {
         /// The link that the snapshot includes.
         link: u64,
+        /// The host of the API server that serves the attachment.
+        #[serde(default)]
+        host: String,
     },
     /// Not now.
     Refused(Status),
@@ -76,6 +79,14 @@ pub struct Want {
 pub struct Attached {
     /// The attachment.
     pub session: String,
+}
+
+/// Published by an API server that begins: what one on its host served before is over, so that agents attach again at
+/// once instead of after three keepalives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Began {
+    /// The host.
+    pub host: String,
 }
 
 /// What an agent says of its node, pods and events; answered after commit by [`ReportReply`].

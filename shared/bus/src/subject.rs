@@ -21,6 +21,9 @@ pub const HEARTBEAT_ALL: &str = "hb.*";
 /// Which API server serves which node's session: [`crate::node::Attached`].
 pub const ATTACHED_ALL: &str = "attached.*";
 
+/// API servers that begin: [`crate::node::Began`]. Under the subjects that agents may hear.
+pub const BEGAN: &str = "node.all.began";
+
 /// A node name as one token: `.` is written `%2e`, `%` as `%25`.
 pub fn escape(node: &str) -> String {
     node.replace('%', "%25").replace('.', "%2e")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::node::{Attach, Attached, Heartbeat, KEEPALIVE_SECONDS, Snapshot, Want};
+use bus::node::{Attach, Attached, Began, Heartbeat, KEEPALIVE_SECONDS, Snapshot, Want};
 use bus::{Bus, BusError, Incoming, Requests, subject};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -60,6 +60,8 @@ impl Gateway {
     /// Serves until `shutdown`; then its agents are sent to another API server at once.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), BusError> {
         let mut inbox = Inbox::open(&self.bus).await?;
+        // Before the first answer, so that no agent takes it to be about the session that it begins now.
+        self.bus.publish(subject::BEGAN, &Began { host: hostname() }).await?;
         while !shutdown.is_cancelled() {
             let store = self.registry.store();
             let listing = store.list(&Key::prefix("", "pods", None));
@@ -172,7 +174,7 @@ impl Gateway {
             request.answer(&Snapshot::Part(frame)).await;
         }
         let link = hub.session(&node).map_or(0, |session| session.link());
-        request.answer(&Snapshot::End { link }).await;
+        request.answer(&Snapshot::End { link, host: hostname() }).await;
         self.registry.heartbeats().note(&node, Beat { received: now, session: attach.session.clone() });
         let attached = Attached { session: attach.session.clone() };
         if let Err(error) = self.bus.publish(&subject::attached(&node), &attached).await {
@@ -216,6 +218,12 @@ impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gateway").finish_non_exhaustive()
     }
+}
+
+/// Two API servers on one host share it, and then a restart of one costs the agents of both an attachment.
+fn hostname() -> String {
+    // Without a name nobody is told to attach again; the keepalives that stay away do it then.
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 /// Another API server serves the node now.

@@ -175,7 +175,7 @@ impl Agent {
                 tokio::time::timeout(PATIENCE, answers.next()).await.expect("in time").expect("an answer");
             match codec::decode(&answer.payload).expect("a frame") {
                 Snapshot::Part(wanted) => keys.extend(wanted.into_iter().map(|one| one.key)),
-                Snapshot::End { link } => return (keys, link),
+                Snapshot::End { link, .. } => return (keys, link),
                 Snapshot::Refused(status) => panic!("refused: {status}"),
             }
         }

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bus::node::{Attach, KEEPALIVE_SECONDS, Snapshot, Want, Wanted};
+use bus::node::{Attach, Began, KEEPALIVE_SECONDS, Snapshot, Want, Wanted};
 use bus::{Bus, BusError, Requests, subject};
+use futures::FutureExt;
 use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -49,6 +50,8 @@ enum Lost {
     NoApiServer,
     #[error("the API server fell silent")]
     Silent,
+    #[error("the API server has ended")]
+    Replaced,
     #[error("the chain of changes is broken: {0}")]
     Broken(String),
     #[error("the API server refuses: {0}")]
@@ -105,13 +108,16 @@ impl Follower {
     ) -> Result<std::convert::Infallible, Lost> {
         // Before the question, so that no change after the snapshot is missed.
         let mut wants = self.bus.subscribe(&subject::want(&self.node)).await?;
+        let mut began = self.bus.subscribe(subject::BEGAN).await?;
         let session = format!("{:016x}", rand::rng().random::<u64>());
         past.push_front(session.clone());
         past.truncate(PAST_SESSIONS);
         let question = Attach { session: session.clone(), services: self.proxy.is_some() };
         let mut answers = self.bus.request_many(&subject::attach(&self.node), &question).await?;
-        let (objects, link) = snapshot(&mut answers).await?;
+        let (objects, link, host) = snapshot(&mut answers).await?;
         answers.stop().await;
+        // An API server says so before it answers: what is here by now is no news.
+        while began.next().now_or_never().is_some() {}
         info!(session, objects = objects.len(), "attached");
         *pause = PAUSE_FIRST;
         if let Some(proxy) = &self.proxy {
@@ -120,7 +126,10 @@ impl Follower {
         self.tell(Input::Snapshot(objects)).await?;
         self.session.send_replace(session.clone());
         self.readiness.set_ready();
-        self.follow(&mut wants, Chain::new(&session, link), past).await
+        tokio::select! {
+            lost = self.follow(&mut wants, Chain::new(&session, link), past) => lost,
+            lost = replaced(&mut began, &host) => lost,
+        }
     }
 
     async fn follow(
@@ -164,8 +173,19 @@ impl Follower {
     }
 }
 
-/// The whole snapshot and the link that it includes.
-async fn snapshot(answers: &mut Requests) -> Result<(Vec<Wanted>, u64), Lost> {
+/// Ends when an API server begins where the present one should be.
+async fn replaced(began: &mut Requests, host: &str) -> Result<std::convert::Infallible, Lost> {
+    while let Some(message) = began.next().await {
+        let Began { host: here } = message.decode().map_err(BusError::from)?;
+        if here == host && !host.is_empty() {
+            return Err(Lost::Replaced);
+        }
+    }
+    Err(Lost::Bus(BusError::Disconnected("closed".to_owned())))
+}
+
+/// The whole snapshot, the link that it includes, and the host of the API server that sent it.
+async fn snapshot(answers: &mut Requests) -> Result<(Vec<Wanted>, u64, String), Lost> {
     let mut objects = Vec::new();
     loop {
         let frame = match timeout(FRAME_PATIENCE, answers.next()).await {
@@ -176,7 +196,7 @@ async fn snapshot(answers: &mut Requests) -> Result<(Vec<Wanted>, u64), Lost> {
         };
         match frame.decode().map_err(BusError::from)? {
             Snapshot::Part(part) => objects.extend(part),
-            Snapshot::End { link } => return Ok((objects, link)),
+            Snapshot::End { link, host } => return Ok((objects, link, host)),
             Snapshot::Refused(status) => return Err(Lost::Refused(status)),
         }
     }

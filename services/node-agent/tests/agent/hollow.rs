@@ -41,3 +41,29 @@ async fn many_hollow_nodes_share_a_process_and_a_connection() {
     shutdown.cancel();
     agents.join_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_attaches_again_when_its_api_server_begins_anew() {
+    let nats = NatsServer::start().unwrap();
+    let config = bus::Config { url: nats.url(), name: "test".to_owned() };
+    let bus = Bus::connect(&config).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let control = Control::start(&bus, "hollow").await;
+    let agent =
+        tokio::spawn(node_agent::hollow(bus.clone(), "hollow", 0, Readiness::new()).run(shutdown.clone()));
+    control.until("it is attached", 20, |control| !control.session().is_empty()).await;
+    let first = control.session();
+    for (host, is_ours) in [("elsewhere", false), (control.host(), true)] {
+        bus.publish(bus::subject::BEGAN, &bus::node::Began { host: host.to_owned() }).await.unwrap();
+        if is_ours {
+            // Long before three keepalives have gone unheard.
+            control.until("it attaches again", 5, |control| control.session() != first).await;
+        } else {
+            control.run("pod", json!({}), json!({})).await;
+            control.until_running("pod").await;
+            assert_eq!(control.session(), first);
+        }
+    }
+    shutdown.cancel();
+    agent.await.unwrap();
+}

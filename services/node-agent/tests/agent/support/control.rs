@@ -12,6 +12,8 @@ use bus::{Bus, subject};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+const HOST: &str = "api-server.test";
+
 /// One node's API server.
 #[derive(Clone)]
 pub struct Control {
@@ -54,7 +56,7 @@ impl Control {
                     (state.objects.iter().map(wanted).collect::<Vec<_>>(), state.link)
                 };
                 request.answer(&Snapshot::Part(objects)).await;
-                request.answer(&Snapshot::End { link }).await;
+                request.answer(&Snapshot::End { link, host: HOST.to_owned() }).await;
             }
         });
         let control = Control {
@@ -202,6 +204,16 @@ impl Control {
     /// The status of the pod's container `main`.
     pub fn main(&self, name: &str) -> Value {
         self.status(name)["containerStatuses"][0].clone()
+    }
+
+    /// The attachment that is served.
+    pub fn session(&self) -> String {
+        self.state.lock().unwrap().session.clone()
+    }
+
+    /// Where it says that it runs.
+    pub fn host(&self) -> &'static str {
+        HOST
     }
 
     pub fn node(&self) -> Value {
