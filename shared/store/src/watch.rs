@@ -31,7 +31,7 @@ pub struct Watch {
     pending: VecDeque<Change>,
     told: Revision,
     tell: Instant,
-    /// Whether the last [`Watch::glance`] left nothing: then there is nothing until the topic changes.
+    /// Whether the last look found nothing more: then there is nothing until the topic changes.
     caught_up: bool,
 }
 
@@ -118,9 +118,7 @@ impl Watch {
                 Ok(_) => {}
                 Err(_) => return Glance::CutOff,
             }
-            let look = self.look();
-            self.caught_up = matches!(look, Look::CaughtUp(_));
-            match look {
+            match self.look() {
                 Look::Read => {}
                 Look::CaughtUp(_) => return Glance::CaughtUp,
                 Look::Gone => return Glance::CutOff,
@@ -142,10 +140,12 @@ impl Watch {
             self.cursor = self.cursor.max(history.front());
             if touched.end <= self.cursor || self.cursor == history.end() {
                 self.cursor = history.end();
+                self.caught_up = true;
                 return Look::CaughtUp(guarded.state.revision());
             }
             history.from(self.cursor, BATCHES).cloned().collect()
         };
+        self.caught_up = false;
         self.cursor += batches.len() as u64;
         let changes = batches.iter().flat_map(|batch| &batch.changes);
         let wanted = |change: &&Change| {

@@ -38,8 +38,8 @@ struct Message {
     behind: u64,
     /// Sequences that are somebody else's, between the message before and this one.
     skip: u64,
-    /// Milliseconds since the message before.
-    after: u64,
+    /// Milliseconds since the message before. The log's clock may go back, as when another server takes over.
+    after: i64,
     corrupt: bool,
     txns: Vec<Draft>,
 }
@@ -93,7 +93,7 @@ fn draft() -> impl Strategy<Value = Draft> {
 
 fn message(classes: &'static [Class]) -> impl Strategy<Value = Message> {
     let behind = prop_oneof![20 => 0u64..5, 1 => LATE_BOUND - 1..LATE_BOUND + 3];
-    let place = (0u64..3, 0u64..20, prop::bool::weighted(0.05));
+    let place = (0u64..3, -10i64..20, prop::bool::weighted(0.05));
     let name = (prop::sample::select(classes), 1u64..4, 1u64..30);
     (name, behind, place, vec(draft(), 0..4)).prop_map(|(name, behind, place, txns)| {
         let ((class, writer, number), (skip, after, corrupt)) = (name, place);
@@ -205,12 +205,12 @@ impl Model {
 fn agree(messages: &[Message], bounds: HistoryBounds) -> (State, Model) {
     let mut state = State::new(bounds, messages.iter().any(|m| m.class == Class::Events).then_some(AGE));
     let mut model = Model::default();
-    let (mut sequence, mut time) = (LATE_BOUND * 2, 1000);
+    let (mut sequence, mut time) = (LATE_BOUND * 2, 1000u64);
     state.reached = sequence;
     model.past.insert(sequence, BTreeMap::new());
     for message in messages {
         sequence += 1 + message.skip;
-        time += message.after;
+        time = time.saturating_add_signed(message.after);
         let seen = sequence - message.behind;
         let at = At { sequence, time, class: message.class };
         let txns: Vec<Txn> = message

@@ -17,7 +17,7 @@ macro_rules! contract {
         mod in_memory {
             $($(#[test]
             fn $rule() {
-                for seed in 0..crate::rig::SEEDS {
+                for seed in crate::rig::seeds() {
                     crate::rig::in_memory(seed, async |rig| crate::$module::$rule(rig).await);
                 }
             })+)+

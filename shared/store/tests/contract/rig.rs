@@ -10,8 +10,9 @@ use store::memory::{Faults, MemoryLog};
 use store::{Action, Committed, Expect, Log, OpOutcome, Options, Store, Txn};
 use testkit::nats::NatsServer;
 
-/// Seeds under which each rule runs in memory.
-pub const SEEDS: u64 = 12;
+/// Seeds under which each rule runs in memory, unless `SAMPAN_SEEDS` says otherwise: a search for races wants
+/// thousands, a test run wants to end.
+const SEEDS: u64 = 12;
 
 /// Longest time for one rule on JetStream; in memory it is the clock's, not ours.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -75,6 +76,11 @@ impl Rig for JetStreamRig {
     fn restart(&mut self) {
         self.0.restart().expect("the server starts again");
     }
+}
+
+pub fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("SAMPAN_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    0..asked.unwrap_or(SEEDS)
 }
 
 pub fn in_memory(seed: u64, rule: impl AsyncFnOnce(&mut MemoryRig)) {
