@@ -105,7 +105,7 @@ fn frame(ranges: &Ranges) -> String {
     let outside = ranges
         .pods
         .map(|pods| format!("    ip saddr {pods} ip daddr != {{ {pods}, 224.0.0.0/4 }} masquerade\n"));
-    let stray = ranges.services.map(|services| format!("    ip daddr {services} reject\n"));
+    let stray = ranges.services.map(|services| format!("    ip daddr {services} goto refuse\n"));
     let (outside, stray) = (outside.unwrap_or_default(), stray.unwrap_or_default());
     format!(
         "table ip {TABLE} {{
@@ -126,6 +126,7 @@ fn frame(ranges: &Ranges) -> String {
   map node-closed {{ type inet_proto . inet_service : verdict; }}
   set hairpins {{ type ipv4_addr . ipv4_addr; }}
   chain refuse {{
+    meta l4proto tcp reject with tcp reset
     reject
   }}
   chain dispatch {{

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -72,7 +73,8 @@ pub fn run<F: AsyncFnOnce(&Lab) + Send + 'static>(test: F) {
 
 fn enter_new() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("no network namespace: {error}"))?;
-    let nft = Command::new("nft").args(["list", "tables"]).output().map_err(|error| format!("nft: {error}"))?;
+    let nft =
+        Command::new("nft").args(["list", "tables"]).output().map_err(|error| format!("nft: {error}"))?;
     match nft.status.success() {
         true => Ok(()),
         false => Err(format!("nft: {}", String::from_utf8_lossy(&nft.stderr).trim())),
@@ -89,7 +91,10 @@ impl Lab {
         let pods: Vec<String> = (1..=3).map(name).collect();
         ip("link set lo up");
         // Somewhere to send what no route is for: the kernel looks for a route before it looks at the table.
-        ip("route add default dev lo");
+        for line in ["link add out0 type bridge", "addr add 192.0.2.2/24 dev out0", "link set out0 up"] {
+            ip(line);
+        }
+        ip("route add default via 192.0.2.1");
         for (pod, namespace) in (1_u8..).zip(&pods) {
             ip(&format!("netns add {namespace}"));
             ip(&format!("link add pod{pod} type veth peer name eth0 netns {namespace}"));
@@ -104,8 +109,7 @@ impl Lab {
         }
         let node = File::open("/proc/thread-self/ns/net").unwrap();
         let proxy = Proxy::new("node-1");
-        let lab =
-            Lab { node, pods, proxy, readiness: Readiness::new(), shutdown: Shutdown::new() };
+        let lab = Lab { node, pods, proxy, readiness: Readiness::new(), shutdown: Shutdown::new() };
         (1..=3).for_each(|pod| lab.serve(pod));
         lab
     }
@@ -115,12 +119,10 @@ impl Lab {
         &self,
         from: From,
         what: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> + use<T> {
+    ) -> Pin<Box<dyn Future<Output = T> + Send>> {
         let namespace = match from {
             From::Node => self.node.try_clone().unwrap(),
-            From::Pod(pod) => {
-                File::open(format!("/run/netns/{}", self.pods[usize::from(pod) - 1])).unwrap()
-            }
+            From::Pod(pod) => File::open(format!("/run/netns/{}", self.pods[usize::from(pod) - 1])).unwrap(),
         };
         let (tell, told) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -128,7 +130,7 @@ impl Lab {
             // The test has failed otherwise.
             let _ = tell.send(what());
         });
-        async { told.await.expect("what runs inside does not panic") }
+        Box::pin(async { told.await.expect("what runs inside does not panic") })
     }
 
     /// What a TCP connection says: the pod that answers and whom it sees, or the error.
@@ -232,10 +234,8 @@ pub fn slice(pods: &[u8]) -> Wanted {
 
 /// Its endpoints on a node.
 pub fn slice_on(node: &str, pods: &[u8]) -> Wanted {
-    let endpoints: Vec<Value> = pods
-        .iter()
-        .map(|pod| json!({"addresses": [address(*pod).to_string()], "nodeName": node}))
-        .collect();
+    let endpoints: Vec<Value> =
+        pods.iter().map(|pod| json!({"addresses": [address(*pod).to_string()], "nodeName": node})).collect();
     let object = json!({
         "metadata": {"labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4", "endpoints": endpoints,
         "ports": [{"name": "tcp", "port": PORT, "protocol": "TCP"}, {"name": "udp", "port": PORT, "protocol": "UDP"}],

@@ -65,7 +65,8 @@ fn with_a_local_policy_a_node_port_leads_to_this_node_only_and_clients_are_seen(
         assert_eq!(lab.answers(From::Pod(3), NODE, 30_080, 2).await, [format!("pod1 {}", address(3))]);
         assert_eq!(lab.answers(From::Node, Ipv4Addr::LOCALHOST, 30_080, 2).await, [format!("pod1 {NODE}")]);
         lab.proxy.apply(&[slice_on("node-2", &[1])]);
-        lab.until(|lab| async { lab.ask(From::Pod(3), NODE, 30_080).await == Err(ErrorKind::TimedOut) }).await;
+        lab.until(|lab| async { lab.ask(From::Pod(3), NODE, 30_080).await == Err(ErrorKind::TimedOut) })
+            .await;
         assert!(lab.ask(From::Pod(3), VIP, 80).await.is_ok(), "its address leads everywhere");
     });
 }
@@ -129,7 +130,8 @@ fn a_service_that_goes_answers_no_more() {
         lab.tell(vec![service(json!({})), slice(&[1])]).await;
         assert!(lab.ask(From::Pod(3), VIP, 80).await.is_ok());
         lab.proxy.reset(&[]);
-        lab.until(|lab| async { lab.ask(From::Pod(3), VIP, 80).await == Err(ErrorKind::ConnectionRefused) }).await;
+        lab.until(|lab| async { lab.ask(From::Pod(3), VIP, 80).await == Err(ErrorKind::ConnectionRefused) })
+            .await;
         assert_eq!(elements("services").await + elements("endpoints").await + elements("hairpins").await, 0);
     });
 }
@@ -157,7 +159,9 @@ fn thousands_of_services_are_loaded_in_one_step() {
             let vip = Ipv4Addr::from_bits(Ipv4Addr::new(10, 96, 16, 0).to_bits() + number);
             let rename = |wanted: bus::node::Wanted| {
                 let text = String::from_utf8(wanted.object.unwrap().to_vec()).unwrap();
-                let text = text.replace(&VIP.to_string(), &vip.to_string()).replace("\"web\"", &format!("\"s{number}\""));
+                let text = text
+                    .replace(&VIP.to_string(), &vip.to_string())
+                    .replace("\"web\"", &format!("\"s{number}\""));
                 bus::node::Wanted { key: format!("{}{number}", wanted.key), object: Some(text.into()) }
             };
             let mut service = rename(service(json!({"ports": [{"name": "tcp", "port": 80}]})));
@@ -176,8 +180,12 @@ async fn elements(map: &str) -> usize {
     let listing = listing().await;
     let start = [format!("map {map} {{"), format!("set {map} {{")];
     let lines = listing.lines().map(str::trim);
-    let body = lines.skip_while(|line| !start.contains(&(*line).to_owned())).take_while(|line| *line != "}");
-    body.filter(|line| line.contains(" . ") && !line.starts_with("type")).count()
+    let body: String = lines
+        .skip_while(|line| !start.contains(&(*line).to_owned()))
+        .take_while(|line| *line != "}")
+        .collect();
+    // Separated by commas, as in a sentence.
+    body.split_once("elements = {").map_or(0, |(_, elements)| elements.split(',').count())
 }
 
 async fn listing() -> String {
