@@ -17,7 +17,9 @@ pub fn running(pid_file: &Path, mark: &str) -> Option<i32> {
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let zombie = status.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
-    (!zombie && String::from_utf8_lossy(&command).contains(mark)).then_some(pid)
+    // For a moment between being started and running, a process has no command line.
+    let is_ours = command.is_empty() || String::from_utf8_lossy(&command).contains(mark);
+    (!zombie && is_ours).then_some(pid)
 }
 
 /// Writes a process id to its file, at once: who reads it meanwhile must not find it empty.
