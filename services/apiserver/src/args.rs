@@ -51,6 +51,10 @@ pub struct Config {
     #[arg(long, env = "SAMPAN_ADVERTISE_ADDRESS", value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
 
+    /// A file of tokens besides those of service accounts: token,user,uid,"group,group" a line
+    #[arg(long, env = "SAMPAN_TOKEN_AUTH_FILE", value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
+
     /// On how many nats-servers the streams are kept: 1 or 3 or 5
     #[arg(long, env = "SAMPAN_STREAM_REPLICAS", default_value_t = 1, value_name = "COUNT")]
     pub stream_replicas: usize,

@@ -2,7 +2,7 @@
 //! gateway of the nodes, over a state that follows the log.
 //!
 //! ```text
-//!  kubectl, operators ──HTTPS──> http ──────┐
+//!  kubectl, operators ──HTTPS──> http ──────┐  identity: who;  authorization: may they
 //!  services ────────────bus──> commands ────┤  verbs ──> admission ──> registry ──commit──> store
 //!  node agents ─────────bus──> nodes ───────┘    │ reads and watches                          │ feed
 //!       ^                                        └────────────────────────────────────────────┘
@@ -21,6 +21,10 @@ pub mod http;
 
 pub mod commands;
 
+pub mod identity;
+
+pub mod authorization;
+
 pub mod verbs;
 
 pub mod admission;
@@ -31,6 +35,8 @@ pub mod registry;
 pub mod definitions;
 
 pub mod discovery;
+
+pub mod reviews;
 
 pub mod nodes;
 

@@ -27,7 +27,8 @@ use tracing::{error, info, warn};
 use crate::http::ca::Ca;
 use crate::http::state::State;
 use crate::http::{accept, kubeconfig, tls};
-use crate::nodes::{Gateway, report};
+use crate::identity::{FixedTokens, Issuer, SigningKey, Tokens};
+use crate::nodes::{Gateway, report, tokens};
 use crate::registry::{Entropy, Registry, bootstrap};
 use crate::streams::Streams;
 use crate::{Config, commands, definitions, endpoints, verbs};
@@ -56,22 +57,30 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
         Conditions { store: readiness.condition("store"), objects: readiness.condition("objects") };
     runtime::admin::serve(config.admin.admin_addr, readiness.clone(), shutdown.clone()).await?;
     let front = Front::prepare(&config).await?;
+    let tokens = prepare_tokens(&config).await?;
     info!(address = %front.address, "the API is served");
     let bus = Bus::connect(&config.bus.config("apiserver")).await?;
     let state = Arc::new(State::new(readiness, shutdown.clone(), Some(Streams::new(bus.clone()))));
-    let objects = tokio::spawn(open(config, front.address, bus, Arc::clone(&state), conditions));
+    let objects = tokio::spawn(open(config, front.address, tokens, bus, Arc::clone(&state), conditions));
     front.serve(state).await;
     objects.await.context("what serves the bus has panicked")
 }
 
 /// Opens the store, then everything that needs it; ends with the shutdown.
-async fn open(config: Config, address: SocketAddr, bus: Bus, state: Arc<State>, conditions: Conditions) {
+async fn open(
+    config: Config,
+    address: SocketAddr,
+    tokens: Tokens,
+    bus: Bus,
+    state: Arc<State>,
+    conditions: Conditions,
+) {
     let shutdown = state.shutdown.clone();
     conditions.store.set_waiting("the log is being read");
     conditions.objects.set_waiting("the store is not open yet");
     let Some(store) = open_store(&config, &bus, &shutdown, &conditions.store).await else { return };
     let registry = Registry::new(store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_os());
-    let registry = Arc::new(registry);
+    let registry = Arc::new(registry.with_tokens(tokens));
     state.open(Arc::clone(&registry));
     conditions.store.set_ready();
     let advertised = endpoints::advertised(address, config.advertise_address);
@@ -80,8 +89,12 @@ async fn open(config: Config, address: SocketAddr, bus: Bus, state: Arc<State>, 
     }
     tokio::join!(
         follow_health(&store, &conditions.store, &shutdown),
-        begin(&registry, address.port(), advertised, &conditions.objects, &shutdown),
-        serve_bus(&registry, &bus, &shutdown),
+        async {
+            begin(&registry, address.port(), advertised, &conditions.objects, &shutdown).await;
+            // Whoever sends them may do nothing before there are roles.
+            serve_commands(&registry, &bus, &shutdown).await;
+        },
+        serve_nodes(&registry, &bus, &shutdown),
         definitions::run(Arc::clone(&registry), shutdown.clone()),
     );
     if let Some(address) = advertised {
@@ -93,15 +106,22 @@ async fn open(config: Config, address: SocketAddr, bus: Bus, state: Arc<State>, 
     }
 }
 
-/// Commands of services, and the agents' gateway.
-async fn serve_bus(registry: &Arc<Registry>, bus: &Bus, shutdown: &Shutdown) {
-    let (commands, reports) = (
-        commands::serve(Arc::clone(registry), bus.clone(), shutdown.clone()),
+/// Commands of services.
+async fn serve_commands(registry: &Arc<Registry>, bus: &Bus, shutdown: &Shutdown) {
+    if let Err(error) = commands::serve(Arc::clone(registry), bus.clone(), shutdown.clone()).await {
+        error!("commands are no longer served: {error}");
+    }
+}
+
+/// The agents' gateway.
+async fn serve_nodes(registry: &Arc<Registry>, bus: &Bus, shutdown: &Shutdown) {
+    let (reports, tokens) = (
         report::serve(Arc::clone(registry), bus.clone(), shutdown.clone()),
+        tokens::serve(Arc::clone(registry), bus.clone(), shutdown.clone()),
     );
     let gateway = Gateway::new(Arc::clone(registry), bus.clone()).run(shutdown.clone());
-    let (commands, reports, gateway) = tokio::join!(commands, reports, gateway);
-    for (name, ended) in [("commands", commands), ("reports", reports), ("gateway", gateway)] {
+    let (reports, tokens, gateway) = tokio::join!(reports, tokens, gateway);
+    for (name, ended) in [("reports", reports), ("tokens", tokens), ("gateway", gateway)] {
         if let Err(error) = ended {
             error!("{name} are no longer served: {error}");
         }
@@ -202,11 +222,24 @@ impl Front {
 
     /// Serves until the state's shutdown.
     pub async fn serve(self, state: Arc<State>) {
-        let each = self.listeners.into_iter().map(|listener| {
-            accept::serve(listener, Arc::clone(&self.tls), Arc::clone(&state))
-        });
+        let each = self
+            .listeners
+            .into_iter()
+            .map(|listener| accept::serve(listener, Arc::clone(&self.tls), Arc::clone(&state)));
         futures::future::join_all(each).await;
     }
+}
+
+/// The key that tokens are signed with, made if need be, and the fixed tokens that we were told.
+pub async fn prepare_tokens(config: &Config) -> Result<Tokens> {
+    let (folder, file) = (config.data_dir.clone(), config.token_auth_file.clone());
+    let prepared = tokio::task::spawn_blocking(move || {
+        let key = SigningKey::prepare(&folder)
+            .with_context(|| format!("no key for tokens in {}", folder.display()))?;
+        let fixed = file.map_or_else(|| Ok(FixedTokens::default()), |file| FixedTokens::read(&file))?;
+        anyhow::Ok(Tokens::new(Issuer::new(&key), fixed))
+    });
+    prepared.await?
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -229,7 +262,8 @@ fn certificates(config: &Config, address: SocketAddr) -> Result<Arc<ServerConfig
 /// The names that the certificate is to have besides the usual ones.
 fn names_told(config: &Config) -> Vec<String> {
     let advertised = config.advertise_address.into_iter();
-    let further = advertised.chain(config.bind_also.iter().map(SocketAddr::ip)).filter(|ip| !ip.is_unspecified());
+    let further =
+        advertised.chain(config.bind_also.iter().map(SocketAddr::ip)).filter(|ip| !ip.is_unspecified());
     config.tls_sans.iter().cloned().chain(further.map(|ip| ip.to_string())).collect()
 }
 

@@ -5,9 +5,10 @@ use kinds::Kind;
 use model::{Key, Object, Status};
 use store::{Op, Store};
 
-use super::{namespace_lifecycle, priority, service_account, service_addresses, tolerations};
+use super::{escalation, namespace_lifecycle, priority, service_account, service_addresses, tolerations};
+use crate::authorization::Authorizer;
 use crate::registry::{Registry, decode};
-use crate::verbs::{Context, Target};
+use crate::verbs::{Context, Identity, Target};
 
 /// What is being done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Request<'a> {
     pub old: Option<&'a Object>,
     /// The state of the cluster.
     pub view: View<'a>,
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// Who may do what.
+    pub authorizer: &'a Authorizer,
     /// When.
     pub now: Timestamp,
     /// To choose at random from.
@@ -57,7 +62,7 @@ const MUTATE: [Mutate; 5] = [
     service_addresses::mutate,
 ];
 
-const VALIDATE: [Validate; 1] = [namespace_lifecycle::validate];
+const VALIDATE: [Validate; 2] = [namespace_lifecycle::validate, escalation::validate];
 
 /// Runs the first phase.
 pub fn mutate(request: &Request<'_>, object: &mut Object, beside: &mut Vec<Op>) -> Result<(), Status> {
@@ -85,6 +90,8 @@ impl<'a> Request<'a> {
             target,
             old,
             view: View { store: registry.store() },
+            identity: &context.identity,
+            authorizer: registry.authorizer(),
             now: context.now,
             seed: registry.entropy().seed(),
         }

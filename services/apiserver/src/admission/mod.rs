@@ -10,6 +10,7 @@
 
 pub mod chain;
 
+mod escalation;
 mod namespace_lifecycle;
 mod priority;
 mod service_account;

@@ -21,11 +21,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
+use crate::authorization::Permissions;
+use crate::identity::{AUTHENTICATED, service_account_groups, service_account_of};
 use crate::registry::binding::{Binding, bind};
 use crate::registry::{Part, Registry, body, part};
 use crate::verbs::{self, Context, DeleteOptions, Identity, Patch, PatchKind, Target, WriteOptions};
 
 mod metrics;
+mod permission;
 
 /// Batches that are carried out at a time; more wait on the bus. Each service has a few under way.
 const BATCHES: usize = 64;
@@ -73,17 +76,22 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
         return Replies { replies: batch.items.iter().map(|_| Err(Status::bad_request(&why))).collect() };
     }
     let context = Context { identity: identity(&batch.user), now };
+    // Looked up once for all items.
+    let permissions = registry.authorizer().permissions(&context.identity);
     let patience = u64::try_from(now.as_millisecond()).map_or(0, |now| batch.deadline_ms.saturating_sub(now));
     let deadline = Instant::now() + Duration::from_millis(patience);
     let replies = stream::iter(batch.items)
         .map(|item| {
-            let context = &context;
+            let (context, permissions) = (&context, &permissions);
             async move {
                 let verb = verb_of(&item);
                 // Whoever asked has given up and asks again, perhaps for something else.
-                let reply = match Instant::now() >= deadline {
-                    true => Err(Status::new(Reason::Timeout, "the deadline of the request has passed")),
-                    false => carry_out(registry, context, item).await,
+                let reply = if Instant::now() >= deadline {
+                    Err(Status::new(Reason::Timeout, "the deadline of the request has passed"))
+                } else if let Err(refused) = authorize(permissions, &context.identity, &item) {
+                    Err(refused)
+                } else {
+                    carry_out(registry, context, item).await
                 };
                 metrics::count(verb, &reply);
                 reply
@@ -97,17 +105,22 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
 
 /// A service's name and the groups that go with it.
 fn identity(user: &str) -> Identity {
-    let mut groups = vec!["system:authenticated".to_owned()];
-    if let Some((namespace, _)) =
-        user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'))
-    {
-        groups.push("system:serviceaccounts".to_owned());
-        groups.push(format!("system:serviceaccounts:{namespace}"));
+    let mut groups = vec![AUTHENTICATED.to_owned()];
+    if let Some((namespace, _)) = service_account_of(user) {
+        groups.extend(service_account_groups(namespace));
     }
     if user.starts_with("system:node:") {
         groups.push("system:nodes".to_owned());
     }
     Identity { user: user.to_owned(), groups, ..Identity::default() }
+}
+
+fn authorize(permissions: &Permissions, identity: &Identity, item: &Write) -> Result<(), Status> {
+    let wanted = permission::attributes(item);
+    match permissions.allows(&wanted) {
+        true => Ok(()),
+        false => Err(wanted.refused(&identity.user, &permissions.problems(wanted.namespace()))),
+    }
 }
 
 fn verb_of(item: &Write) -> &'static str {

@@ -1,16 +1,20 @@
-//! Who asks: the user in a client certificate that our CA signed, or nobody.
+//! Who asks: the user in a client certificate that our CA signed, whoever shows a good token, or nobody.
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use jiff::Timestamp;
 use model::{Reason, Status};
 use rustls::pki_types::CertificateDer;
+use tracing::debug;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+pub use crate::identity::AUTHENTICATED;
+use crate::registry::Registry;
 use crate::verbs::Identity;
 
-/// The group of everybody whom we know.
-pub const AUTHENTICATED: &str = "system:authenticated";
 /// The user who is nobody.
-const ANONYMOUS: &str = "system:anonymous";
+pub const ANONYMOUS: &str = "system:anonymous";
 /// The group of nobody.
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 
@@ -23,6 +27,24 @@ pub fn from_certificate(certificate: &CertificateDer<'_>) -> Option<Identity> {
         subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
     groups.push(AUTHENTICATED.to_owned());
     Some(Identity { user, groups, ..Identity::default() })
+}
+
+/// The token in `Authorization: Bearer <token>`.
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
+/// Who shows this token; 401 for one that is not good.
+pub async fn from_token(registry: &Registry, token: &str, now: Timestamp) -> Result<Identity, Status> {
+    let tokens = registry.tokens().ok_or_else(unauthorized)?;
+    match tokens.bearer(registry, token, &[], now).await? {
+        Ok(bearer) => Ok(bearer.identity),
+        Err(refusal) => {
+            debug!("a token was refused: {refusal}");
+            Err(unauthorized())
+        }
+    }
 }
 
 /// Nobody in particular.

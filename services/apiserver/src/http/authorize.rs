@@ -1,113 +1,138 @@
-//! May they: the one place that every request passes. Who may do what beyond the administrators is the business of
-//! role-based access control, which takes its place here.
+//! May they: the one place that every request passes.
 
-use model::{Reason, Status};
+use std::sync::Arc;
 
-use super::authenticate::UNAUTHENTICATED;
-use super::kubeconfig::MASTERS;
-use super::request_info::{Action, ResourcePath};
+use http::Method;
+use model::{FieldSelector, Status};
+
+use super::request_info::Action;
+use super::resources::Asked;
+use super::routes::starting;
+use crate::authorization::{Attributes, On, Resource, is_master};
+use crate::registry::Registry;
 use crate::verbs::Identity;
 
-/// What somebody wants to do.
-#[derive(Clone, Copy, Debug)]
-pub enum Attributes<'a> {
-    /// Something with objects.
-    Resource(Action, &'a ResourcePath),
-    /// Something else, as a verb and a path.
-    Path(&'a str, &'a str),
-}
-
-/// What everybody may read, known or not.
+/// What everybody may read, known or not, whatever the roles say: else nobody could see why nothing works.
 const PUBLIC: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-/// What everybody whom we know may read: what the API is, not what is in it.
-const DISCOVERY: [&str; 3] = ["/api", "/apis", "/openapi"];
 
 /// Whether nobody in particular may ask for this path.
 pub fn is_public(path: &str) -> bool {
-    within(&PUBLIC, path)
+    let below =
+        |place: &&str| path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    PUBLIC.iter().any(below)
 }
 
 /// 403 with the reason unless `identity` may do that.
-pub fn authorize(identity: &Identity, wanted: Attributes<'_>) -> Result<(), Status> {
-    let is_in = |group: &str| identity.groups.iter().any(|one| one == group);
-    let allowed = match wanted {
-        _ if is_in(MASTERS) => true,
-        Attributes::Path("get", path) if is_public(path) => true,
-        Attributes::Path("get", path) => !is_in(UNAUTHENTICATED) && within(&DISCOVERY, path),
-        Attributes::Path(..) | Attributes::Resource(..) => false,
-    };
-    if allowed { Ok(()) } else { Err(refusal(&identity.user, wanted)) }
-}
-
-fn within(places: &[&str], path: &str) -> bool {
-    let below =
-        |place: &&str| path.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    places.iter().any(below)
-}
-
-fn refusal(user: &str, wanted: Attributes<'_>) -> Status {
-    match wanted {
-        Attributes::Path(verb, path) => {
-            Status::new(Reason::Forbidden, format!("forbidden: User {user:?} cannot {verb} path {path:?}"))
-        }
-        Attributes::Resource(action, path) => {
-            let resource = match path.subresource.as_str() {
-                "" => path.resource.clone(),
-                subresource => format!("{}/{subresource}", path.resource),
-            };
-            let place = match path.namespace.as_str() {
-                "" => "at the cluster scope".to_owned(),
-                namespace => format!("in the namespace {namespace:?}"),
-            };
-            let (verb, group) = (action.as_str(), &path.group);
-            let why =
-                format!("User {user:?} cannot {verb} resource {resource:?} in API group {group:?} {place}");
-            Status::forbidden(&path.group, &path.resource, &path.name, &why)
-        }
+pub fn authorize(
+    registry: Option<&Arc<Registry>>,
+    identity: &Identity,
+    wanted: &Attributes<'_>,
+) -> Result<(), Status> {
+    match (wanted.on, registry) {
+        _ if is_master(identity) => Ok(()),
+        (On::Path(path), _) if wanted.verb == "get" && is_public(path) => Ok(()),
+        (_, Some(registry)) => registry.authorizer().authorize(identity, wanted),
+        // Nobody else has any rights before there are roles to read.
+        (_, None) => Err(starting()),
     }
+}
+
+/// The same for a request about a path.
+pub fn path(
+    registry: Option<&Arc<Registry>>,
+    identity: &Identity,
+    method: &Method,
+    path: &str,
+) -> Result<(), Status> {
+    let verb = match *method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::OPTIONS => "options",
+        _ => "other",
+    };
+    authorize(registry, identity, &Attributes::path(verb, path))
+}
+
+/// The same for a request about objects.
+pub fn objects(registry: Option<&Arc<Registry>>, identity: &Identity, asked: &Asked) -> Result<(), Status> {
+    let name = named_by_selector(asked);
+    let resource = resource(asked, name.as_deref());
+    authorize(registry, identity, &Attributes::resource(asked.action.as_str(), resource))?;
+    if asked.action == Action::Get && matches!(resource.subresource, "exec" | "attach" | "portforward") {
+        // A WebSocket begins with a GET, and does no less than the POST that was there before it.
+        authorize(registry, identity, &Attributes::resource("create", resource))?;
+    }
+    Ok(())
+}
+
+fn resource<'a>(asked: &'a Asked, selected: Option<&'a str>) -> Resource<'a> {
+    let path = &asked.path;
+    // A namespace is in itself, so that its own roles can speak of it.
+    let is_namespace = path.group.is_empty() && path.resource == "namespaces";
+    Resource {
+        group: &path.group,
+        resource: &path.resource,
+        subresource: &path.subresource,
+        namespace: if is_namespace { &path.name } else { &path.namespace },
+        name: selected.unwrap_or(&path.name),
+    }
+}
+
+/// A list or watch of the one object that the selector names is about that object.
+fn named_by_selector(asked: &Asked) -> Option<String> {
+    let is_of_many = matches!(asked.action, Action::List | Action::Watch | Action::DeleteCollection);
+    let text = asked.query.first("fieldSelector").filter(|_| is_of_many && asked.path.name.is_empty())?;
+    FieldSelector::parse(text).ok()?.exact("metadata.name").map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::negotiate::PLAIN;
+    use super::super::query::Query;
+    use super::super::request_info::ResourcePath;
     use super::*;
-    use crate::http::authenticate::{AUTHENTICATED, anonymous};
+    use crate::http::authenticate::anonymous;
 
-    fn user(group: &str) -> Identity {
-        Identity { user: "jane".to_owned(), groups: vec![group.to_owned()], ..Identity::default() }
+    fn asked(method: &Method, path: &str, query: &str) -> Asked {
+        let (path, query) = (ResourcePath::parse(path).unwrap(), Query::parse(Some(query)));
+        Asked { action: path.action(method, &query).unwrap(), path, query, output: PLAIN }
     }
 
     #[test]
-    fn administrators_may_do_everything_and_others_only_look_at_what_the_api_is() {
-        let pods = ResourcePath::parse("/api/v1/namespaces/default/pods/a/log").unwrap();
-        let cases = [
-            (user(MASTERS), Attributes::Resource(Action::Delete, &pods), true),
-            (user(MASTERS), Attributes::Path("get", "/metrics"), true),
-            (user(AUTHENTICATED), Attributes::Path("get", "/openapi/v3/api/v1"), true),
-            (user(AUTHENTICATED), Attributes::Path("get", "/apis"), true),
-            (user(AUTHENTICATED), Attributes::Path("get", "/apisx"), false),
-            (user(AUTHENTICATED), Attributes::Path("get", "/metrics"), false),
-            (user(AUTHENTICATED), Attributes::Resource(Action::Get, &pods), false),
-            (anonymous(), Attributes::Path("get", "/readyz/ping"), true),
-            (anonymous(), Attributes::Path("get", "/apis"), false),
-        ];
-        for (identity, wanted, expected) in cases {
-            assert_eq!(authorize(&identity, wanted).is_ok(), expected, "{} {wanted:?}", identity.user);
+    fn only_health_and_version_are_for_everybody() {
+        for (path, expected) in [
+            ("/healthz", true),
+            ("/readyz/ping", true),
+            ("/version", true),
+            ("/versions", false),
+            ("/apis", false),
+            ("/metrics", false),
+        ] {
+            assert_eq!(is_public(path), expected, "{path}");
         }
+        let ask =
+            |path_: &str| path(None, &anonymous(), &Method::GET, path_).map_err(|refused| refused.code());
+        assert_eq!((ask("/livez"), ask("/apis")), (Ok(()), Err(503)));
+        assert_eq!(path(None, &anonymous(), &Method::POST, "/livez").unwrap_err().code(), 503);
     }
 
     #[test]
-    fn a_refusal_reads_as_upstream_words_it() {
-        let log = ResourcePath::parse("/api/v1/namespaces/default/pods/a/log").unwrap();
-        let refused = authorize(&user("dev"), Attributes::Resource(Action::Get, &log)).unwrap_err();
-        assert_eq!(
-            refused.message,
-            "pods \"a\" is forbidden: User \"jane\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"default\""
-        );
-        let roles = ResourcePath::parse("/apis/apps/v1/deployments").unwrap();
-        let refused = authorize(&user("dev"), Attributes::Resource(Action::List, &roles)).unwrap_err();
-        assert_eq!(
-            refused.message,
-            "deployments.apps is forbidden: User \"jane\" cannot list resource \"deployments\" in API group \"apps\" at the cluster scope"
-        );
+    fn a_selector_by_name_is_about_that_object_and_a_namespace_is_in_itself() {
+        let named = |method: &Method, path: &str, query: &str| {
+            let asked = asked(method, path, query);
+            let selected = named_by_selector(&asked);
+            let found = resource(&asked, selected.as_deref());
+            (found.namespace.to_owned(), found.name.to_owned())
+        };
+        let pair = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+        let pods = "/api/v1/namespaces/a/pods";
+        assert_eq!(named(&Method::GET, pods, "fieldSelector=metadata.name%3Dx"), pair("a", "x"));
+        assert_eq!(named(&Method::GET, pods, "fieldSelector=spec.nodeName%3Dx"), pair("a", ""));
+        assert_eq!(named(&Method::GET, "/api/v1/namespaces/a/pods/b", ""), pair("a", "b"));
+        assert_eq!(named(&Method::GET, "/api/v1/namespaces/a", ""), pair("a", "a"));
+        assert_eq!(named(&Method::GET, "/api/v1/namespaces", ""), pair("", ""));
     }
 }

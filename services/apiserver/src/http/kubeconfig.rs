@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 
 use super::ca::{Ca, CaError, Pair, Purpose};
 use super::private_file::{self, PRIVATE};
+use crate::authorization::MASTERS;
 
 /// The one cluster, context and user in the file.
 const NAME: &str = "sampan";
 /// Who the administrator is.
 const ADMIN: &str = "kubernetes-admin";
-/// The group that may do everything.
-pub const MASTERS: &str = "system:masters";
 
 /// Sees to it that `path` holds a kubeconfig that works with this CA at `server`.
 pub fn ensure(path: &Path, server: &str, ca: &Ca, now: SystemTime) -> Result<(), CaError> {

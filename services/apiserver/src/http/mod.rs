@@ -19,6 +19,7 @@ pub mod state;
 
 pub mod authenticate;
 pub mod authorize;
+pub mod impersonate;
 
 pub mod query;
 pub mod request_info;

@@ -13,8 +13,8 @@ use model::{Reason, Status};
 use serde_json::Value;
 use tracing::{Instrument, debug};
 
-use super::authenticate::{anonymous, unauthorized};
-use super::authorize::{self, Attributes, authorize};
+use super::authenticate::{self, anonymous, unauthorized};
+use super::authorize::{self, authorize};
 use super::body::Body;
 use super::metrics::{self, Labels};
 use super::negotiate::{self, Output, PLAIN};
@@ -22,10 +22,11 @@ use super::query::Query;
 use super::request_info::{Action, ResourcePath};
 use super::resources::{self, Asked, method_not_allowed, not_found};
 use super::state::State;
-use super::{health, respond, trace};
+use super::{health, impersonate, respond, trace};
 use crate::discovery::aggregated::DiscoveryVersion;
 use crate::discovery::documents::Name;
 use crate::discovery::{groups, openapi_v2, version};
+use crate::identity::issuer;
 use crate::verbs::{Context, Identity};
 
 /// Who is at the other end of a connection.
@@ -47,9 +48,6 @@ enum Wanted {
 
 /// A request that does not go on by itself is given up after this long, as upstream does.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a client may ask to serve its requests under another identity; not served, and so refused: to go on as
-/// the caller would be to do with more rights what was meant to be done with fewer.
-const IMPERSONATE: &str = "impersonate-user";
 
 const AGGREGATED_V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
@@ -89,9 +87,9 @@ async fn answer(
     wanted: Result<Wanted, Status>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    let identity = authenticate(peer, &request)?;
+    let identity = authenticate(state, peer, request.uri().path(), request.headers()).await?;
     let wanted = wanted?;
-    authorize(&identity, wanted.attributes(request.method()))?;
+    wanted.authorize(state, &identity, request.method())?;
     if wanted.is_long_running() {
         return dispatch(state, identity, wanted, request).await;
     }
@@ -103,16 +101,27 @@ async fn answer(
     })
 }
 
-/// Who asks. Without a certificate only what is public is answered; other credentials are not known.
-fn authenticate(peer: &Peer, request: &Request<Incoming>) -> Result<Identity, Status> {
-    if request.headers().contains_key(IMPERSONATE) {
-        return Err(Status::new(Reason::Forbidden, "impersonation is not served"));
+/// Who asks, or whom they may speak for. Without a certificate or a token only what is public is answered.
+async fn authenticate(
+    state: &State,
+    peer: &Peer,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Identity, Status> {
+    let registry = state.registry();
+    let identity = match (&peer.identity, authenticate::bearer_token(headers)) {
+        (Some(identity), _) => identity.clone(),
+        (None, Some(token)) => {
+            authenticate::from_token(registry.ok_or_else(starting)?, token, Timestamp::now()).await?
+        }
+        (None, None) if authorize::is_public(path) => anonymous(),
+        (None, None) => return Err(unauthorized()),
+    };
+    let Some(wished) = impersonate::wished(headers)? else { return Ok(identity) };
+    for needed in impersonate::needed(&wished) {
+        authorize(registry, &identity, &needed)?;
     }
-    match &peer.identity {
-        Some(identity) => Ok(identity.clone()),
-        None if authorize::is_public(request.uri().path()) => Ok(anonymous()),
-        None => Err(unauthorized()),
-    }
+    Ok(impersonate::become_of(wished))
 }
 
 async fn dispatch(
@@ -149,6 +158,8 @@ async fn other(
     }
     match path {
         "/version" => return document(&version::document(), headers, query),
+        issuer::DISCOVERY_PATH => return document(&issuer::discovery(), headers, query),
+        issuer::JWKS_PATH => return jwks(state),
         "/metrics" => return Ok(respond::text(StatusCode::OK, runtime::admin::metrics_text())),
         _ => {}
     }
@@ -174,14 +185,29 @@ async fn other(
     }
 }
 
+/// The keys that tokens are signed with.
+fn jwks(state: &State) -> Result<Response<Body>, Status> {
+    let tokens = state.registry().ok_or_else(starting)?.tokens().ok_or_else(not_found)?;
+    let media = HeaderValue::from_static("application/jwk-set+json");
+    Ok(respond::document(StatusCode::OK, tokens.issuer().jwks().to_string().into(), media, false))
+}
+
 /// `/`: every path that there is something at.
 fn paths(table: &Table) -> Value {
-    let mut paths: Vec<String> =
-        ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-    paths.extend(["/readyz".to_owned(), "/version".to_owned()]);
+    let mut paths: Vec<String> = [
+        issuer::DISCOVERY_PATH,
+        "/api",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    paths.extend([issuer::JWKS_PATH, "/readyz", "/version"].map(str::to_owned));
     for (group, version) in table.group_versions() {
         paths.push(match group {
             "" => format!("/api/{version}"),
@@ -308,7 +334,7 @@ fn host(headers: &HeaderMap) -> &str {
 }
 
 /// Before the store follows the log.
-fn starting() -> Status {
+pub fn starting() -> Status {
     Status::unavailable("the API server is starting and has no objects yet")
 }
 
@@ -348,22 +374,10 @@ impl Wanted {
         matches!(self, Wanted::Objects(asked) if asked.action.mutates())
     }
 
-    fn attributes<'a>(&'a self, method: &'a Method) -> Attributes<'a> {
+    fn authorize(&self, state: &State, identity: &Identity, method: &Method) -> Result<(), Status> {
         match self {
-            Wanted::Objects(asked) => Attributes::Resource(asked.action, &asked.path),
-            Wanted::Other { path, .. } => {
-                let verb = match *method {
-                    Method::GET => "get",
-                    Method::HEAD => "get",
-                    Method::POST => "post",
-                    Method::PUT => "put",
-                    Method::PATCH => "patch",
-                    Method::DELETE => "delete",
-                    Method::OPTIONS => "options",
-                    _ => "other",
-                };
-                Attributes::Path(verb, path)
-            }
+            Wanted::Objects(asked) => authorize::objects(state.registry(), identity, asked),
+            Wanted::Other { path, .. } => authorize::path(state.registry(), identity, method, path),
         }
     }
 

@@ -5,6 +5,7 @@
 //!                                       ^                                        │ node.<node>.want
 //!  attach.<node> ── snapshot ───────────┘                                        v
 //!  agent ── report.<node> ──> report: the same verbs as everybody ──> committed, then answered
+//!        ── token.<node> ──> tokens: for the pods that were given to it, and no others
 //!        ── hb.<node> ─────> heartbeats, kept here and shown as Leases
 //! ```
 //! `hub` and `session` are plain data and decide; `gateway` is the only code here that awaits the bus for them.
@@ -13,6 +14,7 @@ pub mod gateway;
 pub mod heartbeats;
 pub mod leases;
 pub mod report;
+pub mod tokens;
 
 mod bound_pod;
 mod hub;

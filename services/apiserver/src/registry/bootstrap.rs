@@ -1,15 +1,22 @@
-//! What a cluster has from the beginning: its namespaces, the two system priority classes and its own service.
+//! What a cluster has from the beginning: its roles, its namespaces, the two system priority classes and its own
+//! service.
 
 use std::net::Ipv4Addr;
 
-use model::{Reason, Status};
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{Key, Reason, Status};
 use serde_json::{Value, json};
 
-use super::{Registry, body};
+use super::{Registry, body, decode};
 use crate::admission::SYSTEM_CLASSES;
+use crate::authorization::policy::{self, Default};
+use crate::authorization::{GROUP, MASTERS};
+use crate::identity::AUTHENTICATED;
 use crate::verbs::{self, Context, Identity, Target, WriteOptions};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Roles that are made at a time: they share a few messages of the log.
+const ROLES: usize = 128;
 /// The address under which pods find the API server.
 pub const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
@@ -23,6 +30,10 @@ pub async fn ensure(registry: &Registry, context: &Context, port: u16) -> Result
         let namespace = json!({"metadata": {"name": name, "labels": labels}});
         make(registry, &context, ("", "v1", "namespaces"), "", namespace).await?;
     }
+    roles(registry, &context).await?;
+    // Every other namespace is given its account by a controller; here the first pods need not wait for it.
+    let account = json!({"metadata": {"name": "default"}});
+    make(registry, &context, ("", "v1", "serviceaccounts"), "default", account).await?;
     for (name, value) in SYSTEM_CLASSES {
         let class = json!({
             "metadata": {"name": name},
@@ -45,8 +56,37 @@ pub async fn ensure(registry: &Registry, context: &Context, port: u16) -> Result
 fn apiserver() -> Identity {
     Identity {
         user: "system:apiserver".to_owned(),
-        groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+        groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
         ..Identity::default()
+    }
+}
+
+/// Makes the default roles and bindings, or brings those that are there up to what they should be.
+async fn roles(registry: &Registry, context: &Context) -> Result<(), Status> {
+    registry.catch_up("").await?;
+    let roles = stream::iter(policy::defaults()).map(|wanted| role(registry, context, wanted));
+    roles.buffer_unordered(ROLES).try_collect::<()>().await
+}
+
+async fn role(registry: &Registry, context: &Context, wanted: Default) -> Result<(), Status> {
+    let Some(kind) = registry.kind(GROUP, "v1", wanted.plural) else { return Ok(()) };
+    let (namespace, name) = (wanted.object.namespace().to_owned(), wanted.object.name().to_owned());
+    let there = registry.store().get(&Key::object(GROUP, wanted.plural, &namespace, &name));
+    let there = there.as_ref().map(decode).transpose()?;
+    let Some(object) = policy::reconciled(&wanted.object, there.as_ref()) else { return Ok(()) };
+    let sent = verbs::Body { object, ..verbs::Body::default() };
+    let options = WriteOptions::default();
+    let written = match there {
+        None => verbs::create(registry, context, &Target::collection(kind, &namespace), sent, &options).await,
+        Some(_) => {
+            let target = Target::object(kind, &namespace, &name);
+            verbs::update(registry, context, &target, sent, &options).await
+        }
+    };
+    match written {
+        // Another API server was first, with the same.
+        Err(status) if !matches!(status.reason, Reason::AlreadyExists | Reason::Conflict) => Err(status),
+        _ => Ok(()),
     }
 }
 

@@ -37,9 +37,11 @@ pub use commit::{Outcome, Verdict};
 pub use entropy::Entropy;
 pub use part::Part;
 
+use crate::authorization::Authorizer;
 use crate::definitions;
 use crate::definitions::catalog::Catalog;
 use crate::definitions::decide::Summary;
+use crate::identity::Tokens;
 use crate::nodes::Heartbeats;
 use crate::verbs::Target;
 
@@ -50,6 +52,8 @@ pub struct Registry {
     schemas: &'static Schemas,
     entropy: Entropy,
     heartbeats: Arc<Heartbeats>,
+    authorizer: Authorizer,
+    tokens: Option<Tokens>,
 }
 
 /// An object that is there.
@@ -68,11 +72,18 @@ impl Registry {
     pub fn new(store: Store, table: Table, schemas: &'static Schemas, entropy: Entropy) -> Registry {
         Registry {
             catalog: Catalog::new(table, &store),
+            authorizer: Authorizer::new(store.clone()),
             store,
             schemas,
             entropy,
             heartbeats: Arc::new(Heartbeats::default()),
+            tokens: None,
         }
+    }
+
+    /// The same registry, which signs and knows tokens.
+    pub fn with_tokens(self, tokens: Tokens) -> Registry {
+        Registry { tokens: Some(tokens), ..self }
     }
 
     /// The state and the log.
@@ -103,6 +114,16 @@ impl Registry {
     /// When each node was last heard of.
     pub fn heartbeats(&self) -> &Arc<Heartbeats> {
         &self.heartbeats
+    }
+
+    /// Who may do what.
+    pub fn authorizer(&self) -> &Authorizer {
+        &self.authorizer
+    }
+
+    /// Who shows which token; `None` on a server that knows none.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
     }
 
     /// The row of a resource.

@@ -4,8 +4,10 @@ use kinds::{Storage, Verb};
 use model::Status;
 
 use super::{Body, Context, DeleteOptions, Stored, Target, WriteOptions};
+use crate::identity::request;
 use crate::registry::part::no_such_part;
 use crate::registry::{Registry, binding, body, pipeline};
+use crate::reviews;
 use crate::verbs::delete::success;
 
 /// Makes the object in `sent`, or does what a subresource is for: `binding` gives a pod its node, `eviction` deletes it.
@@ -22,10 +24,13 @@ pub async fn create(
             Err(Status::method_not_allowed(&kind.group, &kind.plural, "create"))
         }
         ("", "bindings", "") => bind(registry, context, target, sent, options).await,
-        (_, _, "") if kind.storage == Storage::Virtual => Err(no_such_part()),
+        (_, _, "") if kind.storage == Storage::Virtual => {
+            reviews::create(registry, context, target, sent, options).await
+        }
         (_, _, "") => pipeline::create(registry, context, target, sent, options).await,
         ("", "pods", "binding") => bind(registry, context, target, sent, options).await,
         ("", "pods", "eviction") => evict(registry, context, target, sent, options).await,
+        ("", "serviceaccounts", "token") => request::create(registry, context, target, sent, options).await,
         _ => Err(no_such_part()),
     }
 }

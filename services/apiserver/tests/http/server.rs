@@ -56,7 +56,8 @@ impl Server {
         let server = Server::start_closed(log, history).await;
         let registry =
             Registry::new(server.store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_seed(1));
-        server.state.open(Arc::new(registry));
+        let tokens = service::prepare_tokens(&config(server.folder.path(), &[])).await.unwrap();
+        server.state.open(Arc::new(registry.with_tokens(tokens)));
         let registry = server.state.registry().expect("it was just opened");
         service::first_objects(registry, server.port, None).await.expect("the first objects can be made");
         server

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::identity::{FixedTokens, Issuer, SigningKey, Tokens};
 use apiserver::registry::{Entropy, Registry, body, bootstrap};
 use apiserver::verbs::{
     self, Context, DeleteOptions, Deleted, GetOptions, Identity, ListOptions, ListResult, Patch, PatchKind,
@@ -29,7 +30,12 @@ pub fn now() -> jiff::Timestamp {
 }
 
 pub fn context() -> Context {
-    Context { identity: Identity { user: "tester".to_owned(), ..Identity::default() }, now: now() }
+    Context { identity: identity("tester", &["system:masters"]), now: now() }
+}
+
+pub fn identity(user: &str, groups: &[&str]) -> Identity {
+    let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+    Identity { user: user.to_owned(), groups, ..Identity::default() }
 }
 
 /// A small pod that every rule accepts.
@@ -77,6 +83,8 @@ impl Cluster {
     async fn open(log: &MemoryLog, seed: u64, options: Options) -> Cluster {
         let store = Store::open(log.clone(), options).await.expect("an open store");
         let registry = Registry::new(store, Table::builtin(), Schemas::builtin(), Entropy::from_seed(seed));
+        let key = SigningKey::generate().expect("a key");
+        let registry = registry.with_tokens(Tokens::new(Issuer::new(&key), FixedTokens::default()));
         Cluster { registry: Arc::new(registry), log: log.clone() }
     }
 
@@ -105,9 +113,23 @@ impl Cluster {
     }
 
     pub async fn try_create(&self, path: &str, object: Value) -> Result<Stored, Status> {
+        self.try_create_as(&context().identity, path, object).await
+    }
+
+    pub async fn try_create_as(&self, who: &Identity, path: &str, object: Value) -> Result<Stored, Status> {
         let target = self.target(path);
         let body = self.body(&target, &object);
-        verbs::create(&self.registry, &context(), &target, body, &WriteOptions::default()).await
+        let context = Context { identity: who.clone(), ..context() };
+        verbs::create(&self.registry, &context, &target, body, &WriteOptions::default()).await
+    }
+
+    /// Gives a user a cluster role.
+    pub async fn grant(&self, user: &str, role: &str) {
+        let binding = json!({
+            "metadata": {"name": format!("{role}-{user}")}, "roleRef": {"kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "User", "name": user}]
+        });
+        self.create("clusterrolebindings.rbac.authorization.k8s.io", binding).await;
     }
 
     pub async fn create(&self, path: &str, object: Value) -> Value {

@@ -17,6 +17,15 @@ fn bytes(value: Value) -> Bytes {
     Bytes::from(value.to_string())
 }
 
+/// May do everything, once the cluster says so.
+const WRITER: &str = "system:serviceaccount:kube-system:writer";
+
+async fn start() -> Cluster {
+    let cluster = Cluster::start().await;
+    cluster.grant(WRITER, "cluster-admin").await;
+    cluster
+}
+
 fn config_maps() -> Resource {
     Resource::new("", "v1", "configmaps")
 }
@@ -27,7 +36,11 @@ fn create(object: Value) -> Write {
 
 async fn write_before(cluster: &Cluster, patience_ms: i64, items: Vec<Write>) -> Replies {
     let deadline_ms = u64::try_from(now().as_millisecond() + patience_ms).expect("a time after 1970");
-    let batch = Batch { user: "system:kube-scheduler".to_owned(), deadline_ms, items };
+    write_as(cluster, WRITER, deadline_ms, items).await
+}
+
+async fn write_as(cluster: &Cluster, user: &str, deadline_ms: u64, items: Vec<Write>) -> Replies {
+    let batch = Batch { user: user.to_owned(), deadline_ms, items };
     handle(&cluster.registry, batch, now()).await
 }
 
@@ -37,7 +50,7 @@ async fn write(cluster: &Cluster, items: Vec<Write>) -> Replies {
 
 #[tokio::test(start_paused = true)]
 async fn each_item_has_its_own_answer_in_its_place() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let replies = write(
         &cluster,
         vec![
@@ -60,7 +73,7 @@ async fn each_item_has_its_own_answer_in_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn every_verb_goes_by_command() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     write(&cluster, vec![create(config_map("a"))]).await;
     let (namespace, name) = ("default".to_owned(), "a".to_owned());
     let mut changed = config_map("a");
@@ -93,7 +106,7 @@ async fn every_verb_goes_by_command() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_bindings_is_a_few_messages_of_the_log() {
     const PODS: usize = 200;
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     join_all((0..PODS).map(|index| cluster.create("pods", pod(&format!("p{index}"))))).await;
     let before = cluster.registry.store().revision().sequence();
     let bind = |index: usize| Write::Bind {
@@ -114,7 +127,7 @@ async fn a_batch_of_bindings_is_a_few_messages_of_the_log() {
 
 #[tokio::test(start_paused = true)]
 async fn a_binding_is_for_the_pod_that_was_seen() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     cluster.create("pods", pod("a")).await;
     let bind = Write::Bind {
         namespace: "default".to_owned(),
@@ -127,8 +140,32 @@ async fn a_binding_is_for_the_pod_that_was_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn services_may_do_what_their_roles_say() {
+    let cluster = start().await;
+    cluster.create("pods", pod("a")).await;
+    let scheduler = "system:kube-scheduler";
+    let bind = Write::Bind {
+        namespace: "default".to_owned(),
+        pod: "a".to_owned(),
+        uid: String::new(),
+        node: "n".to_owned(),
+    };
+    let replies = write_as(&cluster, scheduler, u64::MAX, vec![create(config_map("a")), bind]).await.replies;
+    assert!(replies[1].is_ok(), "{:?}", replies[1]);
+    let refused = replies[0].as_ref().expect_err("no scheduler makes config maps");
+    assert_eq!(
+        refused.message,
+        "configmaps is forbidden: User \"system:kube-scheduler\" cannot create resource \"configmaps\" in API group \
+         \"\" in the namespace \"default\""
+    );
+    let stranger =
+        write_as(&cluster, "nobody", u64::MAX, vec![create(config_map("b"))]).await.replies.remove(0);
+    assert_eq!(stranger.expect_err("a stranger").reason, Reason::Forbidden);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_resource_that_there_is_not_is_not_found() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let item = Write::Create {
         resource: Resource::new("x.io", "v1", "things"),
         namespace: "default".to_owned(),
@@ -142,7 +179,7 @@ async fn a_resource_that_there_is_not_is_not_found() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_done_once_nobody_waits_for_it() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let late = write_before(&cluster, -1, vec![create(config_map("a"))]).await.replies.remove(0);
     assert_eq!(late.expect_err("too late").reason, Reason::Timeout);
     assert!(cluster.is_gone("configmaps/a").await);
@@ -151,7 +188,7 @@ async fn nothing_is_done_once_nobody_waits_for_it() {
 #[tokio::test]
 async fn whichever_server_is_there_answers_on_the_bus() {
     let server = testkit::NatsServer::start().expect("a nats-server");
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let other = cluster.another().await;
     let shutdown = CancellationToken::new();
     let mut running = Vec::new();
@@ -167,7 +204,7 @@ async fn whichever_server_is_there_answers_on_the_bus() {
     let deadline_ms = u64::MAX;
     let write = async |index: usize| {
         let items = vec![create(config_map(&format!("m{index}")))];
-        let batch = Batch { user: "system:kube-scheduler".to_owned(), deadline_ms, items };
+        let batch = Batch { user: WRITER.to_owned(), deadline_ms, items };
         client.request::<_, Replies>(subject::WRITE, &batch, PATIENCE).await.ok()
     };
     testkit::eventually("a server listens", async || write(0).await).await;

@@ -10,6 +10,7 @@ mod create;
 mod custom;
 mod delete;
 mod events;
+mod identity;
 mod list;
 mod nodes;
 mod patch;

@@ -37,7 +37,7 @@ authorization {{
                           "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.UPDATE.>",
                           "$JS.API.STREAM.MSG.DELETE.>"] }} }} }}
     {{ user: "node", password: "{bus_password}", permissions: {{
-        publish: {{ allow: ["attach.>", "report.>", "hb.>", "stream.>", "_INBOX.>"] }}
+        publish: {{ allow: ["attach.>", "report.>", "token.>", "hb.>", "stream.>", "_INBOX.>"] }}
         subscribe: {{ allow: ["node.>", "stream.>", "_INBOX.>"] }} }} }}
   ]
 }}
