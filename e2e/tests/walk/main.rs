@@ -6,6 +6,7 @@ mod cluster;
 mod objects;
 mod pods;
 mod rust_client;
+mod services;
 mod workloads;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ const STEPS: &[&[Step]] = &[
     cluster::STEPS,
     pods::STEPS,
     workloads::STEPS,
+    services::STEPS,
     objects::STEPS,
     rust_client::STEPS,
     bad_input::STEPS,
