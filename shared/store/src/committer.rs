@@ -130,8 +130,9 @@ impl Committer {
         let mut pause = FIRST_PAUSE;
         loop {
             let result = tokio::select! {
-                result = self.log.append(self.class, &id, payload.clone()) => result,
+                biased;
                 _ = &mut settled => return,
+                result = self.log.append(self.class, &id, payload.clone()) => result,
             };
             match result {
                 Ok(_) => return metrics::APPENDED.inc(),
@@ -143,8 +144,9 @@ impl Committer {
             }
             metrics::RESENT.inc();
             tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                biased;
                 _ = &mut settled => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
         }
     }

@@ -101,6 +101,7 @@ impl Watch {
             let wake = self.tell.max(now + Duration::from_millis(1));
             let wake = if now >= self.tell { now + PROGRESS } else { wake };
             tokio::select! {
+                biased;
                 changed = self.topic.changed() => changed.ok()?,
                 () = tokio::time::sleep_until(wake) => {}
             }

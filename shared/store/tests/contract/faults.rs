@@ -146,7 +146,7 @@ pub async fn a_corrupt_message_is_a_no_op_for_every_reader(rig: &mut impl Rig) {
         let items = store.list("").items;
         assert_eq!(items.len(), 1);
         assert_eq!(items[0].value, read_as("a", 2, revision));
-        assert_eq!(*store.health().borrow(), Health::Ready);
+        until(store, |health| *health == Health::Ready).await;
     }
 }
 
