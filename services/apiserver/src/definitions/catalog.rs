@@ -3,7 +3,7 @@
 //! A definition is taken in as the store has it, by whoever notices first that it is new: the task that follows the
 //! log, or a request that looks for its kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kinds::{Kind, Table, custom};
@@ -29,7 +29,7 @@ struct Known {
     since: Revision,
     served: Vec<Arc<Kind>>,
     stored: Option<Arc<Kind>>,
-    summary: Summary,
+    summary: Arc<Summary>,
 }
 
 /// What rows depend on; a definition that changes in other respects keeps its rows.
@@ -62,12 +62,20 @@ impl Catalog {
         self.table.subscribe()
     }
 
-    /// What is known of the definitions, in the order in which they were made.
-    pub fn summaries(&self) -> Vec<Summary> {
+    /// What is known of the definitions, in the order in which they were made; of one group, or of all.
+    pub fn summaries(&self, group: Option<&str>) -> Vec<Arc<Summary>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut summaries: Vec<Summary> = known.values().map(|one| one.summary.clone()).collect();
+        let wanted = known.values().map(|one| &one.summary);
+        let wanted = wanted.filter(|one| group.is_none_or(|group| one.group == group));
+        let mut summaries: Vec<Arc<Summary>> = wanted.cloned().collect();
         summaries.sort_by_key(|one| one.created);
         summaries
+    }
+
+    /// What is known of a definition.
+    pub fn summary(&self, name: &str) -> Option<Arc<Summary>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).map(|one| Arc::clone(&one.summary))
     }
 
     /// Takes in a definition as the store has it; says whether that made another table.
@@ -76,7 +84,7 @@ impl Catalog {
         // Read while nobody else can take in an older one.
         let changed = match store.get(&super::key(name)) {
             Some(item) => take_in(&mut known, &item),
-            None => known.remove(name).is_some(),
+            None => known.remove(name).is_some_and(|gone| gone.has_rows()),
         };
         if changed {
             self.table.send_replace(Arc::new(self.made_from(&known)));
@@ -88,9 +96,13 @@ impl Catalog {
     pub fn learn_all(&self, store: &Store) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let items = store.list(&super::prefix()).items;
-        let before = known.len();
-        known.retain(|name, _| items.iter().any(|item| item.key.name() == name));
-        let mut changed = known.len() < before;
+        let names: HashSet<&str> = items.iter().map(|item| item.key.name()).collect();
+        let mut changed = false;
+        known.retain(|name, one| {
+            let stays = names.contains(name.as_str());
+            changed |= !stays && one.has_rows();
+            stays
+        });
         for item in &items {
             changed |= take_in(&mut known, item);
         }
@@ -117,7 +129,7 @@ fn take_in(known: &mut BTreeMap<String, Known>, item: &Item) -> bool {
         return false;
     }
     let Ok(definition) = serde_json::from_slice::<Object>(&item.value) else { return false };
-    let (face, summary) = (Face::of(&definition), Summary::of(&definition, item));
+    let (face, summary) = (Face::of(&definition), Arc::new(Summary::of(&definition, item)));
     let revision = item.revision;
     match known.get_mut(name) {
         Some(old) if old.face == face => {
@@ -125,18 +137,25 @@ fn take_in(known: &mut BTreeMap<String, Known>, item: &Item) -> bool {
             false
         }
         old => {
+            let had_rows = old.as_ref().is_some_and(|old| old.has_rows());
             let same_schemas = old.filter(|old| old.face.edition == face.edition);
             let since = same_schemas.map_or(revision, |old| old.since);
             let rows = custom::rows(&definition, &item.value, since);
-            let served = rows.served.into_iter().map(Arc::new).collect();
-            let stored = rows.stored.map(Arc::new);
-            known.insert(name.to_owned(), Known { revision, face, since, served, stored, summary });
-            true
+            let one = Known { revision, face, since, served: rows.served, stored: rows.stored, summary };
+            let changed = had_rows || one.has_rows();
+            known.insert(name.to_owned(), one);
+            changed
         }
     }
 }
 
-// === impl Face ===
+// === impl Known, Face ===
+
+impl Known {
+    fn has_rows(&self) -> bool {
+        self.stored.is_some()
+    }
+}
 
 impl Face {
     fn of(definition: &Object) -> Face {

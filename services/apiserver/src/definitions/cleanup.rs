@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Deletes the objects of the definition of that name, waits until they are gone, and lets the definition go.
 pub(super) async fn run(registry: &Registry, name: &str) {
-    while registry.definitions().iter().any(|one| one.name == name && one.cleans_up) {
+    while registry.definition(name).is_some_and(|one| one.cleans_up) {
         match step(registry, name).await {
             Ok(()) => {}
             Err(status) => {

@@ -5,6 +5,7 @@
 //! are decided about, so every server decides the same whatever it sees first.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kinds::Table;
 use kinds::definition::{CLEANUP, set_condition};
@@ -78,7 +79,10 @@ pub struct Judgement {
 }
 
 /// Decides about `one`. `others` are all definitions in the order in which they were made; it may be among them.
-pub fn decide(one: &Summary, others: &[Summary], table: &Table) -> Decision {
+pub fn decide(one: &Summary, others: &[Arc<Summary>], table: &Table) -> Decision {
+    if one.is_content() {
+        return Decision::Settled;
+    }
     let mut taken = Taken::by_built_in(table, &one.group);
     for other in others.iter().filter(|other| other.group == one.group && other.name != one.name) {
         if other.verdict.is_none() && other.created < one.created && other.wanted.clash(&one.wanted) {
@@ -203,6 +207,13 @@ impl Judgement {
 // === impl Summary ===
 
 impl Summary {
+    /// Whether it has all that it asks for, which nobody can take from it.
+    pub fn is_content(&self) -> bool {
+        self.established
+            && self.accepted == self.wanted
+            && self.verdict.as_ref().is_some_and(|(fine, _)| *fine)
+    }
+
     /// What a definition says.
     pub fn of(definition: &Object, item: &Item) -> Summary {
         let names = |path: &[&str]| {
@@ -244,8 +255,8 @@ mod tests {
         }
     }
 
-    fn asks(created: u64, wanted: Names) -> Summary {
-        Summary {
+    fn asks(created: u64, wanted: Names) -> Arc<Summary> {
+        Arc::new(Summary {
             name: format!("{}.{created}", wanted.plural),
             group: "example.com".to_owned(),
             created: Revision(created),
@@ -255,19 +266,19 @@ mod tests {
             verdict: None,
             established: false,
             cleans_up: false,
-        }
+        })
     }
 
-    fn has(created: u64, names: Names) -> Summary {
-        Summary {
+    fn has(created: u64, names: Names) -> Arc<Summary> {
+        Arc::new(Summary {
             accepted: names.clone(),
             verdict: Some((true, "no conflicts found".to_owned())),
             established: true,
-            ..asks(created, names)
-        }
+            ..(*asks(created, names)).clone()
+        })
     }
 
-    fn judged(one: &Summary, others: &[Summary]) -> Judgement {
+    fn judged(one: &Arc<Summary>, others: &[Arc<Summary>]) -> Judgement {
         match decide(one, others, &Table::default()) {
             Decision::Status(judgement) => judgement,
             other => panic!("{other:?}"),
@@ -278,7 +289,7 @@ mod tests {
     fn who_is_alone_gets_all_names_and_is_settled_then() {
         let one = asks(1, names("a", &["x"]));
         let judgement = judged(&one, std::slice::from_ref(&one));
-        assert_eq!(judgement, Judgement { accepted: one.wanted, conflict: None });
+        assert_eq!(judgement, Judgement { accepted: one.wanted.clone(), conflict: None });
         let one = has(1, names("a", &["x"]));
         assert_eq!(decide(&one, std::slice::from_ref(&one), &Table::default()), Decision::Settled);
     }
@@ -298,22 +309,22 @@ mod tests {
         let all = [first.clone(), second.clone()];
         assert_eq!(decide(&second, &all, &Table::default()), Decision::Waits);
         assert_eq!(judged(&first, &all).conflict, None);
-        let other_group = Summary { group: "other.com".to_owned(), ..second };
+        let other_group = Arc::new(Summary { group: "other.com".to_owned(), ..(*second).clone() });
         assert_eq!(judged(&other_group, &all).conflict, None);
     }
 
     #[test]
     fn names_that_become_free_are_given() {
-        let mut second = asks(2, names("b", &["x"]));
+        let mut second = (*asks(2, names("b", &["x"]))).clone();
         second.verdict = Some((false, "\"x\" is already in use".to_owned()));
         second.accepted = Names { short_names: Vec::new(), ..second.wanted.clone() };
         assert_eq!(decide(&second, &[has(1, names("a", &["x"]))], &Table::default()), Decision::Settled);
-        assert_eq!(judged(&second, &[]).conflict, None);
+        assert_eq!(judged(&Arc::new(second), &[]).conflict, None);
     }
 
     #[test]
     fn names_of_built_in_kinds_are_taken() {
-        let mut one = asks(1, names("deployments", &[]));
+        let mut one = (*asks(1, names("deployments", &[]))).clone();
         one.group = "apps".to_owned();
         let Decision::Status(judgement) = decide(&one, &[], &Table::builtin()) else {
             panic!("it is decided")

@@ -1,6 +1,6 @@
 //! Writes what [`decide`] decides, and sees to the objects of definitions that go.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use model::{Object, Reason, Status};
@@ -19,29 +19,44 @@ use crate::verbs::{Target, WriteOptions};
 pub(super) async fn run(registry: &Arc<Registry>, shutdown: &Shutdown) {
     let mut cleaning = Cleaning::default();
     let mut changes = Changes::new(registry);
+    // Groups that have to be looked at again, and when.
+    let mut failed: BTreeSet<String> = BTreeSet::new();
     let mut again = None;
     loop {
+        let mut groups = BTreeSet::new();
         tokio::select! {
             () = shutdown.cancelled() => return,
             Some(name) = cleaning.tasks.join_next() => {
                 cleaning.names.remove(&name.unwrap_or_default());
-                continue;
             }
-            () = at(again) => {}
+            () = at(again) => (groups, again) = (std::mem::take(&mut failed), None),
             name = changes.next() => match name {
-                Some(name) => drop(registry.learn(&name)),
-                None => registry.learn_all(),
+                Some(name) => {
+                    registry.learn(&name);
+                    groups.extend(group_of(&name).map(str::to_owned));
+                    cleaning.begin(registry, &name);
+                }
+                None => {
+                    registry.learn_all();
+                    for one in registry.definitions(None) {
+                        groups.insert(one.group.clone());
+                        cleaning.begin(registry, &one.name);
+                    }
+                }
             },
         }
-        again = settle_all(registry, &mut cleaning).await;
+        for group in groups {
+            if !settle(registry, &group).await {
+                failed.insert(group);
+                again = again.or_else(|| Some(Instant::now() + PAUSE));
+            }
+        }
     }
 }
 
-/// Objects that are being deleted with their definition.
-#[derive(Default)]
-struct Cleaning {
-    names: HashSet<String>,
-    tasks: JoinSet<String>,
+/// The group of the kind that a definition of that name defines.
+fn group_of(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, group)| group)
 }
 
 async fn at(moment: Option<Instant>) {
@@ -51,25 +66,42 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// Decides about every definition; says when to try again what failed.
-async fn settle_all(registry: &Arc<Registry>, cleaning: &mut Cleaning) -> Option<Instant> {
-    let mut failed = false;
-    for name in registry.definitions().into_iter().map(|one| one.name) {
+/// Decides about the definitions of a group; says whether all could be written.
+async fn settle(registry: &Registry, group: &str) -> bool {
+    let mut fine = true;
+    let open = registry.definitions(Some(group)).into_iter().filter(|one| !one.is_content());
+    for name in open.map(|one| one.name.clone()) {
         // What was just written to another one counts already.
-        let all = registry.definitions();
+        let all = registry.definitions(Some(group));
         let Some(one) = all.iter().find(|one| one.name == name) else { continue };
-        if one.cleans_up && cleaning.names.insert(name.clone()) {
-            let registry = Arc::clone(registry);
-            cleaning.tasks.spawn(async move {
+        if let Decision::Status(judgement) = decide(one, &all, &registry.table()) {
+            fine &= write(registry, one, &judgement).await.is_ok();
+        }
+    }
+    fine
+}
+
+/// Objects that are being deleted with their definition.
+#[derive(Default)]
+struct Cleaning {
+    names: HashSet<String>,
+    tasks: JoinSet<String>,
+}
+
+// === impl Cleaning ===
+
+impl Cleaning {
+    /// Sees to the objects of a definition, if it goes and nobody does so yet.
+    fn begin(&mut self, registry: &Arc<Registry>, name: &str) {
+        let goes = registry.definition(name).is_some_and(|one| one.cleans_up);
+        if goes && self.names.insert(name.to_owned()) {
+            let (registry, name) = (Arc::clone(registry), name.to_owned());
+            self.tasks.spawn(async move {
                 cleanup::run(&registry, &name).await;
                 name
             });
         }
-        if let Decision::Status(judgement) = decide(one, &all, &registry.table()) {
-            failed |= write(registry, one, &judgement).await.is_err();
-        }
     }
-    failed.then(|| Instant::now() + PAUSE)
 }
 
 /// Writes a status, if the definition is still the one that was judged; else a change of it is on its way here.

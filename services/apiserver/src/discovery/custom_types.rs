@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    fn memcached() -> Kind {
+    fn memcached() -> std::sync::Arc<Kind> {
         let definition = json!({
             "metadata": {"name": "memcacheds.cache.example.com", "uid": "u"},
             "spec": {"group": "cache.example.com", "scope": "Namespaced", "versions": [{

@@ -113,7 +113,7 @@ fn body(body: &Body) -> Option<Value> {
     match body {
         Body::None => None,
         Body::Options(_) => Some(json!({"name": "body", "in": "body", "schema": schema})),
-        Body::Object(_) | Body::Patch(_) => {
+        Body::Object(_) | Body::Patch(..) => {
             Some(json!({"name": "body", "in": "body", "required": true, "schema": schema}))
         }
     }
@@ -121,12 +121,7 @@ fn body(body: &Body) -> Option<Value> {
 
 fn consumes(body: &Body) -> &'static [&'static str] {
     match body {
-        Body::Patch(_) => &[
-            "application/json-patch+json",
-            "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
-            "application/apply-patch+yaml",
-        ],
+        Body::Patch(_, formats) => formats,
         _ => &["*/*"],
     }
 }

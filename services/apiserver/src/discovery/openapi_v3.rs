@@ -163,20 +163,14 @@ fn operation(one: &Operation) -> Value {
 }
 
 fn request_body(body: &Body) -> Option<Value> {
-    const PATCHES: [&str; 4] = [
-        "application/apply-patch+yaml",
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    ];
     let schema = type_schema(body.ty());
     match body {
         Body::None => None,
         Body::Options(_) => Some(json!({"content": {"*/*": {"schema": schema}}})),
         Body::Object(_) => Some(json!({"content": {"*/*": {"schema": schema}}, "required": true})),
-        Body::Patch(_) => {
+        Body::Patch(_, formats) => {
             let content: Map<String, Value> =
-                PATCHES.iter().map(|format| ((*format).to_owned(), json!({"schema": schema}))).collect();
+                formats.iter().map(|format| ((*format).to_owned(), json!({"schema": schema}))).collect();
             Some(json!({"content": content, "required": true}))
         }
     }

@@ -77,8 +77,8 @@ pub enum Body {
     Object(Option<Ty>),
     /// `DeleteOptions`, which may be left out.
     Options(Option<Ty>),
-    /// A patch in one of its formats.
-    Patch(Option<Ty>),
+    /// A patch in one of these formats.
+    Patch(Option<Ty>, &'static [&'static str]),
 }
 
 /// The body of an answer.
@@ -326,7 +326,7 @@ impl<'a> Resource<'a> {
     fn bodies(&self, verb: Verb, ty: Option<Ty>) -> (Body, Answer) {
         match verb {
             Verb::Create | Verb::Update => (Body::Object(ty.clone()), Answer::Object(ty, true)),
-            Verb::Patch => (Body::Patch(self.patch.clone()), Answer::Object(ty, true)),
+            Verb::Patch => (Body::Patch(self.patch.clone(), patches(self.kind)), Answer::Object(ty, true)),
             Verb::Get => (Body::None, Answer::Object(ty, false)),
             Verb::List | Verb::Watch => (Body::None, Answer::Object(self.list.clone(), false)),
             Verb::Delete | Verb::DeleteCollection => {
@@ -385,6 +385,17 @@ impl<'a> Resource<'a> {
             answer,
         }
     }
+}
+
+/// The formats of patches that a kind takes: clients that find the strategic one here use it.
+fn patches(kind: &Kind) -> &'static [&'static str] {
+    const FORMATS: [&str; 4] = [
+        "application/apply-patch+yaml",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    ];
+    if kind.custom.is_some() { &FORMATS[..3] } else { &FORMATS }
 }
 
 /// A type of a kind: built in, or by its name.
@@ -466,7 +477,7 @@ impl Body {
     pub fn ty(&self) -> Option<&Ty> {
         match self {
             Body::None => None,
-            Body::Object(ty) | Body::Options(ty) | Body::Patch(ty) => ty.as_ref(),
+            Body::Object(ty) | Body::Options(ty) | Body::Patch(ty, _) => ty.as_ref(),
         }
     }
 }

@@ -150,9 +150,14 @@ impl Registry {
         Ok(self.kind(group, version, plural))
     }
 
-    /// What is known of the definitions of custom kinds, in the order in which they were made.
-    pub fn definitions(&self) -> Vec<Summary> {
-        self.catalog.summaries()
+    /// What is known of the definitions of custom kinds, in the order in which they were made; of one group, or of all.
+    pub fn definitions(&self, group: Option<&str>) -> Vec<Arc<Summary>> {
+        self.catalog.summaries(group)
+    }
+
+    /// What is known of the definition of a custom kind.
+    pub fn definition(&self, name: &str) -> Option<Arc<Summary>> {
+        self.catalog.summary(name)
     }
 
     /// Takes in a definition as the state has it; says whether that made another table.

@@ -411,6 +411,10 @@ async fn documents_tell_of_it() {
         "#/components/schemas/com.example.cache.v1.Memcached"
     );
     assert!(document["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"].is_object());
+    let patch =
+        &document["paths"]["/apis/cache.example.com/v1/namespaces/{namespace}/memcacheds/{name}"]["patch"];
+    let formats = patch["requestBody"]["content"].as_object().expect("formats");
+    assert!(!formats.contains_key("application/strategic-merge-patch+json"), "kubectl would use it");
     let definition = format!("{DEFINITIONS}/{MEMCACHEDS}");
     cluster.delete(&definition).await;
     until("it is gone", async || cluster.is_gone(&definition).await.then_some(())).await;

@@ -58,9 +58,9 @@ pub struct Custom {
 #[derive(Debug, Default)]
 pub struct Rows {
     /// A row for each version that is served.
-    pub served: Vec<Kind>,
+    pub served: Vec<Arc<Kind>>,
     /// The row of the version that objects are stored in, served or not.
-    pub stored: Option<Kind>,
+    pub stored: Option<Arc<Kind>>,
 }
 
 /// The rows that a definition makes; none before its names were accepted. Its schemas hold since `since`.
@@ -79,7 +79,10 @@ pub fn rows(definition: &Object, source: &Bytes, since: Revision) -> Rows {
     let served = versions.iter().filter(|version| flag(version, "served"));
     // Without the webhook only the form that objects are stored in can be told.
     let served = served.filter(|version| !by_webhook || flag(version, "storage"));
-    Rows { served: served.map(row).collect(), stored: Some(row(storage)) }
+    let served: Vec<Arc<Kind>> = served.map(|version| Arc::new(row(version))).collect();
+    let own = served.iter().find(|row| row.version == text(storage, "name")).cloned();
+    let stored = own.unwrap_or_else(|| Arc::new(row(storage)));
+    Rows { served, stored: Some(stored) }
 }
 
 fn row(definition: &Object, version: &Value, storage: &Value, source: &Bytes, since: Revision) -> Kind {

@@ -79,7 +79,7 @@ fn each_served_version_is_a_row() {
     assert_eq!(old.storage, new.storage);
     assert_eq!(headings(new), "Name | Size | Node | Born");
     assert_eq!(headings(old), "Name | Age");
-    assert_eq!(rows.stored.map(|row| row.version), Some("v1".into()));
+    assert_eq!(rows.stored.map(|row| row.version.clone()), Some("v1".into()));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn nothing_is_served_before_its_names_are_accepted_nor_what_is_not_to_be() {
     assert!(made(&waiting).served.is_empty() && made(&waiting).stored.is_none());
     let unserved = made(&definition(|d| d["spec"]["versions"][1]["served"] = json!(false)));
     assert_eq!(unserved.served.len(), 1);
-    assert_eq!(unserved.stored.map(|row| row.version), Some("v1".into()));
+    assert_eq!(unserved.stored.map(|row| row.version.clone()), Some("v1".into()));
     let by_webhook = made(&definition(|d| d["spec"]["conversion"] = json!({"strategy": "Webhook"})));
     assert_eq!(by_webhook.served.iter().map(|row| row.version.as_ref()).collect::<Vec<_>>(), ["v1"]);
     let custom = by_webhook.served[0].custom.clone().expect("a custom kind");

@@ -1,7 +1,5 @@
 //! The compact form: a tree of what can be said of a value, rare things behind one pointer.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::pattern::Pattern;
@@ -15,7 +13,8 @@ pub(super) struct Node {
     pub(super) preserves: bool,
     /// The value is an object with `apiVersion`, `kind` and `metadata` of its own.
     pub(super) embedded: bool,
-    pub(super) properties: BTreeMap<Box<str>, Node>,
+    /// In the order of their names.
+    pub(super) properties: Box<[(Box<str>, Node)]>,
     pub(super) additional: Additional,
     pub(super) items: Option<Box<Node>>,
     pub(super) default: Option<Box<Value>>,
@@ -113,7 +112,7 @@ impl Node {
             nullable: flag("nullable"),
             preserves: flag("x-kubernetes-preserve-unknown-fields"),
             embedded: flag("x-kubernetes-embedded-resource"),
-            properties: properties.map(|(name, one)| (name.as_str().into(), Node::parse(one))).collect(),
+            properties: Node::sorted(properties.map(|(name, one)| (name.as_str().into(), Node::parse(one)))),
             additional: Additional::parse(schema.get("additionalProperties")),
             items: schema
                 .get("items")
@@ -125,9 +124,16 @@ impl Node {
         }
     }
 
+    pub(super) fn sorted(properties: impl Iterator<Item = (Box<str>, Node)>) -> Box<[(Box<str>, Node)]> {
+        let mut properties: Vec<(Box<str>, Node)> = properties.collect();
+        properties.sort_by(|(one, _), (other, _)| one.cmp(other));
+        properties.into()
+    }
+
     /// What is said of the property of that name.
     pub(super) fn property(&self, name: &str) -> Option<&Node> {
-        self.properties.get(name)
+        let at = self.properties.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        Some(&self.properties[at].1)
     }
 
     /// As a schema spells it.
@@ -145,7 +151,7 @@ impl Node {
             _ => None,
         };
         holds(self)
-            || self.properties.values().any(|node| node.any(holds))
+            || self.properties.iter().any(|(_, node)| node.any(holds))
             || self.items.iter().any(|node| node.any(holds))
             || of_additional.is_some_and(|node| node.any(holds))
     }
@@ -211,7 +217,7 @@ impl List {
 impl Checks {
     /// `None` where the schema says nothing but types.
     fn parse(schema: &Value) -> Option<Checks> {
-        const WORDS: [&str; 20] = [
+        const WORDS: [&str; 19] = [
             "enum",
             "format",
             "pattern",
@@ -231,7 +237,6 @@ impl Checks {
             "oneOf",
             "not",
             "x-kubernetes-validations",
-            "exclusiveMinimum",
         ];
         if !WORDS.iter().any(|word| schema.get(word).is_some()) {
             return None;

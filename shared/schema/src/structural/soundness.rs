@@ -526,7 +526,7 @@ fn defaults(schemas: &Schemas, schema: &Value, path: &str, errors: &mut Errors) 
 fn judge_default(schemas: &Schemas, schema: &Value, default: &Value, path: &str, errors: &mut Errors) {
     let node = Node::parse(schema);
     // The default of a value within another value, so that what fits objects can be asked about it.
-    let around = Node { properties: [("value".into(), Node::parse(schema))].into(), ..Node::default() };
+    let around = Node { properties: Box::new([("value".into(), Node::parse(schema))]), ..Node::default() };
     let mut fitted = json!({ "value": default });
     let report = fit::object(schemas, &around, &mut fitted);
     if !report.unknown.is_empty() {
