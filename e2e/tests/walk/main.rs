@@ -3,6 +3,7 @@
 mod bad_input;
 mod chaos;
 mod cluster;
+mod custom;
 mod objects;
 mod pods;
 mod rust_client;
@@ -19,6 +20,7 @@ const STEPS: &[&[Step]] = &[
     workloads::STEPS,
     services::STEPS,
     objects::STEPS,
+    custom::STEPS,
     rust_client::STEPS,
     bad_input::STEPS,
     chaos::STEPS,
