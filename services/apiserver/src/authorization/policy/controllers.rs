@@ -167,8 +167,6 @@ fn nodes_and_networks() -> Vec<(&'static str, Vec<Rule>)> {
         ("endpoint-controller", endpoints()),
         ("endpointslice-controller", slices()),
         ("endpointslicemirroring-controller", slices()),
-        // The name server makes the Service by which pods find it.
-        ("kube-dns", [slices(), vec![may("create get list watch", "core", "services")]].concat()),
         (
             "pod-garbage-collector",
             vec![
