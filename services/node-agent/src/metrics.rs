@@ -23,6 +23,16 @@ pub static OPERATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         .expect("registered once")
 });
 
+/// Those that failed.
+pub static OPERATION_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "kubelet_runtime_operations_errors_total",
+        "Actions that failed",
+        &["operation_type"]
+    )
+    .expect("registered once")
+});
+
 /// How long they take.
 pub static OPERATION_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
     register_histogram_vec!(

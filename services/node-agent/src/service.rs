@@ -209,6 +209,9 @@ impl<R: Runtime> Loop<R> {
             let tell = move |note: Note| tell(&events, &outbox, &told, &note);
             let outcome = carry_out(&runtime, &pod, action, &tell).await;
             timer.observe_duration();
+            if outcome.is_failure() {
+                metrics::OPERATION_ERRORS.with_label_values(&[name]).inc();
+            }
             // The loop has ended, and the agent with it.
             let _ = inputs.send(Input::Ended(pod.uid, outcome)).await;
         };

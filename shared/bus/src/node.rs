@@ -10,8 +10,8 @@
 //!    ├─ token.<node>  TokenWish ───────────────────>│ only for a pod that was given to the node
 //!    ├─ hb.<node>  Heartbeat                        │
 //! ```
-//! A link that does not follow the last one seen, a keepalive that is missed, or another session's word means:
-//! attach again. Objects are JSON with their `resourceVersion`.
+//! A link that does not follow the last one seen, or three keepalives that are missed, means: attach again. Words of
+//! other sessions are those of earlier ones, still on their way. Objects are JSON with their `resourceVersion`.
 
 use bytes::Bytes;
 use model::Status;

@@ -246,6 +246,22 @@ fn in_seconds(took: Duration) -> String {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Whether it failed.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Outcome::Volumes(result) => result.is_err(),
+            Outcome::Image(_, _, result) => result.is_err(),
+            Outcome::Started(_, result) => result.is_err(),
+            Outcome::Sandbox(result)
+            | Outcome::SandboxStopped(_, result)
+            | Outcome::SandboxRemoved(_, result)
+            | Outcome::Killed(_, result)
+            | Outcome::Removed(_, result)
+            | Outcome::Discarded(result) => result.is_err(),
+            Outcome::Unknown(_) => true,
+        }
+    }
+
     /// What the action worked on.
     pub fn slot(&self) -> Slot {
         match self {

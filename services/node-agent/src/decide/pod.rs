@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::action::{Action, Note, Severity, Slot};
+use super::backoff;
 use super::containers::{self, Progress};
 use super::memory::{Decision, Ended, Memory, View};
 use super::wind_down;
@@ -90,7 +91,7 @@ fn has_lost_sandbox(view: &View<'_>) -> bool {
 }
 
 fn run(view: &View<'_>, memory: &mut Memory, decision: &mut Decision) {
-    if !prepare_volumes(view, memory, decision) {
+    if is_refused(view, memory, decision) || !prepare_volumes(view, memory, decision) {
         return;
     }
     let Some(sandbox) = ready_sandbox(view, memory, decision) else {
@@ -106,6 +107,18 @@ fn run(view: &View<'_>, memory: &mut Memory, decision: &mut Decision) {
             containers::advance(view, memory, decision, container, sandbox);
         }
     }
+}
+
+/// Whether the pod asks for what this node does not have; says so now and then.
+fn is_refused(view: &View<'_>, memory: &mut Memory, decision: &mut Decision) -> bool {
+    let Some(why) = sandbox::refusal(view.pod) else { return false };
+    if !memory.held(&Slot::Sandbox, view.now, decision) {
+        let message = format!("Failed to create pod sandbox: {why}");
+        decision.notes.push(Note::pod(Severity::Warning, "FailedCreatePodSandBox", message));
+        memory.failed(Slot::Sandbox, "FailedCreatePodSandBox", why, view.now, backoff::FIRST);
+        memory.held(&Slot::Sandbox, view.now, decision);
+    }
+    true
 }
 
 /// The containers that are started first in a new sandbox.

@@ -168,6 +168,10 @@ fn held_back(
     container: &Container,
     exit: &Exit,
 ) -> Option<(String, Option<String>)> {
+    // It is being started: the wait that counts already is the next one's.
+    if memory.under_way.contains_key(&Slot::Container(container.name.clone())) {
+        return None;
+    }
     if let Some(failure) = failure(view, memory, container) {
         return Some(failure);
     }

@@ -1,6 +1,5 @@
 //! Being told what is wanted: attaching to an API server, and again whenever the chain breaks.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bus::node::{Attach, Began, KEEPALIVE_SECONDS, Snapshot, Want, Wanted};
@@ -24,8 +23,6 @@ const FRAME_PATIENCE: Duration = Duration::from_secs(10);
 /// all come at once.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(2);
-/// Sessions that are remembered: those whose last words may still be on their way.
-const PAST_SESSIONS: usize = 16;
 
 /// Follows what is wanted of a node.
 pub struct Follower {
@@ -67,12 +64,11 @@ enum Lost {
 impl Follower {
     /// Follows until `shutdown`. What was wanted last stays in force while no API server can be reached.
     pub async fn run(self, shutdown: Shutdown) {
-        let mut past = VecDeque::new();
         let mut pause = PAUSE_FIRST;
         self.readiness.set_waiting("no API server has answered yet");
         loop {
             let lost = tokio::select! {
-                lost = self.attach(&mut past, &mut pause) => lost,
+                lost = self.attach(&mut pause) => lost,
                 () = shutdown.cancelled() => return,
             };
             if matches!(lost, Lost::Ending) {
@@ -94,24 +90,18 @@ impl Follower {
     }
 
     /// One session from its beginning to its end.
-    async fn attach(&self, past: &mut VecDeque<String>, pause: &mut Duration) -> Lost {
-        match self.session(past, pause).await {
+    async fn attach(&self, pause: &mut Duration) -> Lost {
+        match self.session(pause).await {
             Ok(never) => match never {},
             Err(lost) => lost,
         }
     }
 
-    async fn session(
-        &self,
-        past: &mut VecDeque<String>,
-        pause: &mut Duration,
-    ) -> Result<std::convert::Infallible, Lost> {
+    async fn session(&self, pause: &mut Duration) -> Result<std::convert::Infallible, Lost> {
         // Before the question, so that no change after the snapshot is missed.
         let mut wants = self.bus.subscribe(&subject::want(&self.node)).await?;
         let mut began = self.bus.subscribe(subject::BEGAN).await?;
         let session = format!("{:016x}", rand::rng().random::<u64>());
-        past.push_front(session.clone());
-        past.truncate(PAST_SESSIONS);
         let question = Attach { session: session.clone(), services: self.proxy.is_some() };
         let mut answers = self.bus.request_many(&subject::attach(&self.node), &question).await?;
         let (objects, link, host) = snapshot(&mut answers).await?;
@@ -127,17 +117,12 @@ impl Follower {
         self.session.send_replace(session.clone());
         self.readiness.set_ready();
         tokio::select! {
-            lost = self.follow(&mut wants, Chain::new(&session, link), past) => lost,
+            lost = self.follow(&mut wants, Chain::new(&session, link)) => lost,
             lost = replaced(&mut began, &host) => lost,
         }
     }
 
-    async fn follow(
-        &self,
-        wants: &mut Requests,
-        mut chain: Chain,
-        past: &VecDeque<String>,
-    ) -> Result<std::convert::Infallible, Lost> {
+    async fn follow(&self, wants: &mut Requests, mut chain: Chain) -> Result<std::convert::Infallible, Lost> {
         let mut heard = tokio::time::Instant::now();
         loop {
             let message = match tokio::time::timeout_at(heard + SILENCE, wants.next()).await {
@@ -146,9 +131,9 @@ impl Follower {
                 Err(_) => return Err(Lost::Silent),
             };
             let want: Want = message.decode().map_err(BusError::from)?;
-            match chain.accept(&want, past) {
-                // Another session's word says nothing of ours.
-                Verdict::Past => continue,
+            match chain.accept(&want) {
+                // It says nothing of ours, not even that its API server lives.
+                Verdict::Foreign => continue,
                 Verdict::Broken(why) => return Err(Lost::Broken(why)),
                 Verdict::Known => (),
                 Verdict::Apply => {

@@ -1,7 +1,5 @@
 //! The chain of wants: each names the one before it, so a loss is found. Pure.
 
-use std::collections::VecDeque;
-
 use bus::node::Want;
 
 /// How far this agent has followed an attachment.
@@ -18,8 +16,9 @@ pub enum Verdict {
     Apply,
     /// It says nothing new: a keepalive, or one that the snapshot has in it already.
     Known,
-    /// It belongs to an attachment of ours that has ended.
-    Past,
+    /// It belongs to another attachment: an earlier one, perhaps of an earlier run of this agent, whose last words were
+    /// still on their way.
+    Foreign,
     /// Something was lost: attach again.
     Broken(String),
 }
@@ -32,16 +31,10 @@ impl Chain {
         Chain { session: session.to_owned(), link }
     }
 
-    /// Judges a want and steps on when it follows. `past` are sessions that this agent had before.
-    pub fn accept(&mut self, want: &Want, past: &VecDeque<String>) -> Verdict {
-        if want.session != self.session {
-            return match past.contains(&want.session) {
-                true => Verdict::Past,
-                // Somebody else runs under this node's name, or an API server served us without our knowing.
-                false => Verdict::Broken("a session that this agent never had".to_owned()),
-            };
-        }
+    /// Judges a want and steps on when it follows.
+    pub fn accept(&mut self, want: &Want) -> Verdict {
         match want {
+            _ if want.session != self.session => Verdict::Foreign,
             _ if want.link <= self.link => Verdict::Known,
             _ if want.prev > self.link => Verdict::Broken(format!(
                 "link {} follows {}, the last seen is {}",
@@ -52,11 +45,6 @@ impl Chain {
                 Verdict::Apply
             }
         }
-    }
-
-    /// The attachment's name.
-    pub fn session(&self) -> &str {
-        &self.session
     }
 }
 
@@ -70,7 +58,6 @@ mod tests {
 
     #[test]
     fn links_are_followed_and_gaps_found() {
-        let past = VecDeque::from(["old".to_owned()]);
         let mut chain = Chain::new("s", 5);
         let cases = [
             (want("s", 3, 4), Verdict::Known),
@@ -78,14 +65,13 @@ mod tests {
             (want("s", 5, 6), Verdict::Apply),
             (want("s", 6, 9), Verdict::Apply),
             (want("s", 9, 9), Verdict::Known),
-            (want("old", 1, 2), Verdict::Past),
+            (want("old", 1, 2), Verdict::Foreign),
         ];
         for (want, expected) in cases {
-            assert_eq!(chain.accept(&want, &past), expected, "{want:?}");
+            assert_eq!(chain.accept(&want), expected, "{want:?}");
         }
-        assert!(matches!(chain.accept(&want("s", 10, 11), &past), Verdict::Broken(_)));
+        assert!(matches!(chain.accept(&want("s", 10, 11)), Verdict::Broken(_)));
         // A keepalive that names a link which never came.
-        assert!(matches!(chain.accept(&want("s", 12, 12), &past), Verdict::Broken(_)));
-        assert!(matches!(chain.accept(&want("stranger", 0, 1), &past), Verdict::Broken(_)));
+        assert!(matches!(chain.accept(&want("s", 12, 12)), Verdict::Broken(_)));
     }
 }

@@ -44,6 +44,24 @@ pub fn config(pod: &Pod, attempt: u32, settings: &Settings) -> PodSandboxConfig 
     }
 }
 
+/// What the pod asks for that this agent cannot give. To run it without would be to run another pod: most of these keep
+/// it apart from others.
+pub fn refusal(pod: &Pod) -> Option<String> {
+    let spec = of(pod);
+    if let Some(class) = spec.runtime_class_name.as_deref().filter(|class| !class.is_empty()) {
+        return Some(format!("this node knows no runtime class {class:?}"));
+    }
+    if spec.host_users == Some(false) {
+        return Some("this node gives pods no user namespace of their own".to_owned());
+    }
+    if spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+        return Some("this node has no devices for resource claims".to_owned());
+    }
+    let devices =
+        all_containers(pod).find(|container| container.volume_devices.iter().flatten().next().is_some());
+    devices.map(|container| format!("this node has no block volumes for container {:?}", container.name))
+}
+
 /// The labels by which the pod's sandboxes and containers are known.
 pub fn labels(pod: &Pod) -> HashMap<String, String> {
     let mut labels: HashMap<String, String> = pod.metadata.labels.iter().flatten().map(owned).collect();
@@ -190,6 +208,22 @@ mod tests {
         );
         let both = dns_of(json!({"dnsConfig": {"options": [{"name": "ndots", "value": "2"}]}}));
         assert_eq!(both.options, ["ndots:2"]);
+    }
+
+    #[test]
+    fn what_this_node_cannot_give_is_refused() {
+        let refused = |spec: Value| refusal(&fixture::pod(spec));
+        assert_eq!(refused(json!({})), None);
+        assert_eq!(refused(json!({"hostUsers": true})), None);
+        let device = json!({"name": "v", "devicePath": "/dev/x"});
+        for spec in [
+            json!({"runtimeClassName": "gvisor"}),
+            json!({"hostUsers": false}),
+            json!({"resourceClaims": [{"name": "gpu"}]}),
+            json!({"containers": [{"name": "a", "volumeDevices": [device]}]}),
+        ] {
+            assert!(refused(spec.clone()).is_some(), "{spec}");
+        }
     }
 
     #[test]

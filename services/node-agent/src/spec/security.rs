@@ -67,6 +67,10 @@ pub fn container(
     if own.run_as_non_root.or(shared.run_as_non_root) == Some(true) {
         refuse_root(user, image)?;
     }
+    let profile = own.app_armor_profile.as_ref().or(shared.app_armor_profile.as_ref());
+    if profile.is_some_and(|profile| profile.type_ == "Localhost") {
+        return Err(ConfigError("this node loads no AppArmor profiles".to_owned()));
+    }
     let privileged = privileged(container);
     let hide = |paths: &[&str]| match privileged || own.proc_mount.as_deref() == Some("Unmasked") {
         true => Vec::new(),

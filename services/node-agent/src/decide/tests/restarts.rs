@@ -81,6 +81,16 @@ fn a_crash_loop_waits_longer_each_time_and_says_so() {
 }
 
 #[test]
+fn a_restart_at_once_is_not_told_as_a_wait() {
+    let mut stage = Stage::new();
+    stage.want(json!({}));
+    stage.seen.clear();
+    stage.exit("main", 1);
+    stage.seen.dedup();
+    assert_eq!(stage.seen, ["terminated 1 Error", "running"]);
+}
+
+#[test]
 fn the_wait_is_worded_as_users_know_it() {
     let mut stage = Stage::new();
     stage.want(json!({}));

@@ -39,6 +39,8 @@ pub struct Stage {
     pub told: Vec<String>,
     pub status: PodStatus,
     pub reports: usize,
+    /// The states of the container `main`, one a report.
+    pub seen: Vec<String>,
     pub gone: bool,
     pub wake: Option<Timestamp>,
     /// Kills take until the test says that the containers have ended.
@@ -74,6 +76,7 @@ impl Stage {
             told: Vec::new(),
             status: PodStatus::default(),
             reports: 0,
+            seen: Vec::new(),
             gone: false,
             wake: None,
             slow_ends: false,
@@ -221,6 +224,8 @@ impl Stage {
             self.status = serde_json::from_slice(&report.status.unwrap()).unwrap();
             self.reports += 1;
             self.gone |= report.gone;
+            let main = self.status.container_statuses.iter().flatten().find(|status| status.name == "main");
+            self.seen.extend(main.map(|main| words(main.state.as_ref())));
         }
         self.wake = effects.wake;
         effects.actions.into_iter().map(|(_, action)| action).collect()

@@ -93,6 +93,18 @@ fn a_sandbox_that_cannot_be_made_is_tried_again_soon() {
 }
 
 #[test]
+fn a_pod_that_asks_for_what_the_node_lacks_does_not_run_without_it() {
+    let mut stage = Stage::new();
+    stage.want(json!({"runtimeClassName": "gvisor"}));
+    stage.pass(5);
+    assert!(stage.taken().is_empty());
+    assert_eq!(
+        (stage.phase(), stage.told.as_slice()),
+        ("Pending", &["FailedCreatePodSandBox".to_owned()][..])
+    );
+}
+
+#[test]
 fn a_program_that_cannot_be_started_is_a_crash() {
     let mut stage = Stage::new();
     stage.refuses.insert(Refuses::Starts);

@@ -22,6 +22,8 @@ pub struct Control {
     /// Tells the pods of this test from those of others on the same machine.
     mark: u32,
     state: Arc<Mutex<State>>,
+    /// Links are published in their order.
+    order: Arc<tokio::sync::Mutex<()>>,
     /// Ends with the last clone.
     _tasks: Arc<JoinSet<()>>,
 }
@@ -63,6 +65,7 @@ impl Control {
             bus: bus.clone(),
             node: node.to_owned(),
             mark: rand::random(),
+            order: Arc::default(),
             state,
             _tasks: Arc::default(),
         };
@@ -122,6 +125,7 @@ impl Control {
     }
 
     async fn say(&self, changes: Vec<Wanted>) {
+        let _turn = self.order.lock().await;
         let want = {
             let mut state = self.state.lock().unwrap();
             let prev = state.link;
