@@ -1,5 +1,7 @@
 //! The server over real sockets, with an upstream of the test's own.
 
+#![allow(clippy::unwrap_used)] // A test ends where it does not go on.
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Services in a real kernel: packets from pods and from the node, in network namespaces of the tests' own.
 
+#![allow(clippy::unwrap_used)] // A test ends where it does not go on.
+
 mod lab;
 
 use std::io::ErrorKind;
