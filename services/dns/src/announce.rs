@@ -1,7 +1,7 @@
 //! How pods find this server: the Service `kube-dns`, and an EndpointSlice that leads to it.
 //!
 //! Each replica keeps a slice of its own; the Endpoints, for those who still read them, name all of them. One that
-//! ends in peace takes itself out. One that dies stays named until it is back.
+//! ends in peace takes itself out; one that dies without a word is taken out by the others.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -12,9 +12,13 @@ use k8s_openapi::jiff::Timestamp;
 use model::Key;
 use serde_json::{Value, json};
 
+use crate::replicas::{Replicas, SILENCE};
+
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "kube-dns";
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+const MANAGED_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "dns.sampan";
 const PORT: u16 = 53;
 /// The names and protocols of the Service's ports.
 const PORTS: [(&str, &str); 2] = [("dns", "UDP"), ("dns-tcp", "TCP")];
@@ -24,6 +28,7 @@ const PORTS: [(&str, &str); 2] = [("dns", "UDP"), ("dns-tcp", "TCP")];
 pub struct Announcer {
     cluster_ip: Ipv4Addr,
     server: SocketAddrV4,
+    replicas: Replicas,
     service: Option<Value>,
     endpoints: Option<Value>,
     /// By name.
@@ -34,18 +39,13 @@ pub struct Announcer {
 
 impl Announcer {
     /// A server that pods reach at `server`, behind the Service's address.
-    pub fn new(cluster_ip: Ipv4Addr, server: SocketAddrV4) -> Announcer {
-        Announcer { cluster_ip, server, service: None, endpoints: None, slices: BTreeMap::new() }
+    pub fn new(cluster_ip: Ipv4Addr, server: SocketAddrV4, replicas: Replicas) -> Announcer {
+        Announcer { cluster_ip, server, replicas, service: None, endpoints: None, slices: BTreeMap::new() }
     }
 
     /// Takes this server out.
     pub fn farewell(server: SocketAddrV4) -> Write {
-        Write::Delete {
-            resource: Resource::new("discovery.k8s.io", "v1", "endpointslices"),
-            namespace: NAMESPACE.to_owned(),
-            name: slice_name(server),
-            options: Default::default(),
-        }
+        take_out(&slice_name(server))
     }
 
     fn note(&mut self, key: &Key, object: Option<Value>) -> Vec<Key> {
@@ -71,17 +71,31 @@ impl Announcer {
         let port = |(name, protocol): &(&str, &str)| json!({"name": name, "protocol": protocol, "port": self.server.port()});
         json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {"name": slice_name(self.server), "labels": {SERVICE_LABEL: NAME, "k8s-app": NAME}},
+            "metadata": {
+                "name": slice_name(self.server),
+                "labels": {SERVICE_LABEL: NAME, MANAGED_LABEL: MANAGER, "k8s-app": NAME},
+            },
             "addressType": "IPv4",
             "endpoints": [{"addresses": [self.server.ip().to_string()], "conditions": {"ready": true}}],
             "ports": PORTS.iter().map(port).collect::<Vec<Value>>(),
         })
     }
 
-    /// What all slices say, this server's own among them.
-    fn wanted_endpoints(&self) -> Value {
+    /// The slices of other replicas that are dead.
+    fn dead(&self, now: Timestamp) -> Vec<&str> {
+        let others = self.slices.iter().filter(|(name, _)| **name != slice_name(self.server));
+        let is_dead = |slice: &Value| {
+            slice["metadata"]["labels"][MANAGED_LABEL] == MANAGER
+                && server_of(slice).is_none_or(|server| self.replicas.is_dead(server, now))
+        };
+        others.filter(|(_, slice)| is_dead(slice)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// What the slices of those who live say, this server's own among them.
+    fn wanted_endpoints(&self, dead: &[&str]) -> Value {
         let own = self.wanted_slice();
         let mut slices = self.slices.clone();
+        slices.retain(|name, _| !dead.contains(&name.as_str()));
         slices.insert(slice_name(self.server), own);
         let subset = |slice: &Value| {
             let addresses = slice["endpoints"].as_array().into_iter().flatten();
@@ -121,7 +135,7 @@ impl Controller for Announcer {
     fn observe(&mut self, observed: &Observed) -> Vec<Key> {
         match observed {
             Observed::Reset => {
-                *self = Announcer::new(self.cluster_ip, self.server);
+                *self = Announcer::new(self.cluster_ip, self.server, self.replicas.clone());
                 Vec::new()
             }
             // Also when nothing is there.
@@ -131,8 +145,9 @@ impl Controller for Announcer {
         }
     }
 
-    fn decide(&mut self, _key: &Key, _now: Timestamp) -> Decision {
-        let mut writes = Vec::new();
+    fn decide(&mut self, _key: &Key, now: Timestamp) -> Decision {
+        let dead = self.dead(now);
+        let mut writes: Vec<Write> = dead.iter().map(|name| take_out(name)).collect();
         // A Service that is there may have been changed by its owner, the user.
         if self.service.is_none() {
             writes.push(write(("", "services"), &self.wanted_service(), None));
@@ -142,14 +157,32 @@ impl Controller for Announcer {
         if !present.is_some_and(|present| says_the_same(&slice, present, &["endpoints", "ports"])) {
             writes.push(write(("discovery.k8s.io", "endpointslices"), &slice, present));
         }
-        let endpoints = self.wanted_endpoints();
+        let endpoints = self.wanted_endpoints(&dead);
         let present = self.endpoints.as_ref();
         if !present.is_some_and(|present| says_the_same(&endpoints, present, &["subsets"])) {
             writes.push(write(("", "endpoints"), &endpoints, present));
         }
         let reason = if writes.is_empty() { "pods find this server" } else { "pods are to find this server" };
-        Decision { writes, reason, ..Decision::default() }
+        // Silence makes no change that would be observed.
+        let again_after = (self.slices.len() > 1).then_some(SILENCE);
+        Decision { writes, reason, again_after, ..Decision::default() }
     }
+}
+
+fn take_out(slice: &str) -> Write {
+    Write::Delete {
+        resource: Resource::new("discovery.k8s.io", "v1", "endpointslices"),
+        namespace: NAMESPACE.to_owned(),
+        name: slice.to_owned(),
+        options: Default::default(),
+    }
+}
+
+/// The server that a slice leads to.
+fn server_of(slice: &Value) -> Option<SocketAddrV4> {
+    let address = slice["endpoints"][0]["addresses"][0].as_str()?.parse().ok()?;
+    let port = u16::try_from(slice["ports"][0]["port"].as_u64()?).ok()?;
+    Some(SocketAddrV4::new(address, port))
 }
 
 fn key_of_all() -> Key {
@@ -200,11 +233,16 @@ mod tests {
     const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, 1), 5353);
 
     fn announcer() -> Announcer {
-        Announcer::new(Ipv4Addr::new(10, 96, 0, 10), SERVER)
+        Announcer::new(Ipv4Addr::new(10, 96, 0, 10), SERVER, Replicas::new(Timestamp::UNIX_EPOCH))
     }
 
     fn decide(announcer: &mut Announcer) -> Vec<Write> {
         announcer.decide(&key_of_all(), Timestamp::UNIX_EPOCH).writes
+    }
+
+    fn other(announcer: &Announcer) -> Announcer {
+        let server = SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, 2), 53);
+        Announcer::new(announcer.cluster_ip, server, announcer.replicas.clone())
     }
 
     /// What the API server would store of these writes, back to who wrote them.
@@ -248,8 +286,7 @@ mod tests {
         let mut announcer = announcer();
         let writes = decide(&mut announcer);
         stored(&mut announcer, writes);
-        let mut other =
-            Announcer::new(announcer.cluster_ip, SocketAddrV4::new(Ipv4Addr::new(10, 88, 0, 2), 53));
+        let mut other = other(&announcer);
         let slice = write(("discovery.k8s.io", "endpointslices"), &other.wanted_slice(), None);
         stored(&mut announcer, vec![slice]);
         let writes = decide(&mut announcer);
@@ -260,5 +297,30 @@ mod tests {
         // Nothing of other services.
         let key = Key::object("", "services", "default", NAME);
         assert!(other.note(&key, Some(json!({}))).is_empty());
+    }
+
+    #[test]
+    fn a_replica_that_is_silent_is_taken_out() {
+        let mut announcer = announcer();
+        let writes = decide(&mut announcer);
+        stored(&mut announcer, writes);
+        let other = other(&announcer);
+        let slice = write(("discovery.k8s.io", "endpointslices"), &other.wanted_slice(), None);
+        stored(&mut announcer, vec![slice]);
+        let writes = decide(&mut announcer);
+        stored(&mut announcer, writes);
+
+        let late = Timestamp::from_second(60).unwrap();
+        announcer.replicas.hear(other.server, late);
+        assert!(announcer.decide(&key_of_all(), late).writes.is_empty(), "it lives");
+        let later = Timestamp::from_second(90).unwrap();
+        let decision = announcer.decide(&key_of_all(), later);
+        let [Write::Delete { name, .. }, Write::Update { object, .. }] = decision.writes.as_slice() else {
+            panic!("{decision:?}")
+        };
+        assert_eq!(name, "kube-dns-10-88-0-2");
+        let endpoints: Value = serde_json::from_slice(object).unwrap();
+        assert_eq!(endpoints["subsets"].as_array().map(Vec::len), Some(1));
+        assert!(decision.again_after.is_some());
     }
 }

@@ -6,6 +6,7 @@
 //!  pods ── UDP, TCP ──> handler ──> answer ──────────┤
 //!                                                    └─ names of others ──> upstream ──> the machine's name servers
 //!  announce ── Service kube-dns and its endpoints ──> API server
+//!  replicas ── signs of life on the bus, so that a dead one is taken out of them
 //! ```
 //! It follows the log like every service, so a name is right as soon as the Service is. Absent on purpose: a cache.
 //! The zone is in memory, and what upstream says is remembered by upstream.
@@ -13,6 +14,7 @@
 pub mod announce;
 pub mod answer;
 pub mod handler;
+pub mod replicas;
 pub mod upstream;
 pub mod zone;
 
@@ -41,7 +43,7 @@ const TCP_PATIENCE: Duration = Duration::from_secs(10);
 /// Answers that wait for a slow client over TCP.
 const TCP_ANSWERS: usize = 32;
 /// Taking itself out must not hold the end of a server whose bus is gone.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+const LEAVE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Command-line arguments.
 #[derive(Clone, Debug, clap::Args)]
@@ -88,8 +90,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
 
     let bus = bus::Bus::connect(&config.bus.config("dns")).await?;
     let store = client::open(&bus, &[Class::Rest], stored, shutdown.clone()).await?;
+    let replicas = replicas::listen(&bus, advertised, shutdown.clone()).await?;
     let writer = Writer::new(bus, "system:serviceaccount:kube-system:kube-dns");
-    let announcer = Announcer::new(config.cluster_ip, advertised);
+    let announcer = Announcer::new(config.cluster_ip, advertised, replicas);
     tokio::select! {
         () = follow(&handler, store.clone(), &complete) => {}
         () = client::controller::run(announcer, store, writer.clone(), shutdown.clone()) => {}

@@ -101,6 +101,7 @@ pub fn hollow(bus: Bus, name: &str, number: u16, readiness: Readiness) -> Agent<
         bus,
         runtime: Hollow::new(facts, number),
         pods: Pods::default(),
+        hears_of_services: false,
         proxy: None,
         readiness,
     }
@@ -122,6 +123,7 @@ async fn run_on(
     let serving = tokio::spawn(streams::serve(streams, shutdown.clone()));
     let ranges = Ranges { pods: config.cluster_cidr, services: Some(config.service_cidr) };
     let agent = Agent {
+        hears_of_services: true,
         proxy: (!config.no_services).then(|| (Proxy::new(&name), ranges)),
         settings: settings(config, &name, &ips, &machine.facts()),
         identity: Identity { name, ips, labels: config.labels(), max_pods: config.max_pods },

@@ -50,6 +50,8 @@ pub struct Agent<R> {
     pub settings: Settings,
     /// Where its pods are seen.
     pub pods: Pods,
+    /// Whether its pods find Services in their environment.
+    pub hears_of_services: bool,
     /// What carries out Services, and the ranges that it knows; `None` for a node without a network of its own.
     pub proxy: Option<(Proxy, Ranges)>,
     /// Where it tells what it waits for.
@@ -87,6 +89,7 @@ impl<R: Runtime> Agent<R> {
             bus: self.bus.clone(),
             node: self.identity.name.clone(),
             inputs: inputs.clone(),
+            hears_of_services: self.hears_of_services,
             proxy: self.proxy.as_ref().map(|(proxy, _)| proxy.clone()),
             session,
             readiness: self.readiness.condition("attached"),

@@ -29,8 +29,8 @@ pub const FRAME_BYTES: usize = 256 * 1024;
 pub struct Attach {
     /// Chosen by the agent at random for this attachment.
     pub session: String,
-    /// Whether it carries out Services on its node: then every Service and EndpointSlice is wanted of it as well, cut
-    /// down to what that needs. A hollow agent does not ask for them.
+    /// Whether it wants to hear of every Service and EndpointSlice as well, cut down to what a node needs of them. A
+    /// hollow agent does not ask for them.
     #[serde(default)]
     pub services: bool,
 }

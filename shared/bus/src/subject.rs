@@ -24,6 +24,9 @@ pub const ATTACHED_ALL: &str = "attached.*";
 /// API servers that begin: [`crate::node::Began`]. Under the subjects that agents may hear.
 pub const BEGAN: &str = "node.all.began";
 
+/// Name servers tell each other that they live.
+pub const DNS_ALIVE: &str = "dns.alive";
+
 /// A node name as one token: `.` is written `%2e`, `%` as `%25`.
 pub fn escape(node: &str) -> String {
     node.replace('%', "%25").replace('.', "%2e")

@@ -32,6 +32,8 @@ pub struct Follower {
     pub node: String,
     /// Where changes go.
     pub inputs: mpsc::Sender<Input>,
+    /// Whether it hears of Services: pods find them in their environment.
+    pub hears_of_services: bool,
     /// Where Services go as well, if the node carries them out.
     pub proxy: Option<Proxy>,
     /// The present session, empty while there is none.
@@ -102,7 +104,7 @@ impl Follower {
         let mut wants = self.bus.subscribe(&subject::want(&self.node)).await?;
         let mut began = self.bus.subscribe(subject::BEGAN).await?;
         let session = format!("{:016x}", rand::rng().random::<u64>());
-        let question = Attach { session: session.clone(), services: self.proxy.is_some() };
+        let question = Attach { session: session.clone(), services: self.hears_of_services };
         let mut answers = self.bus.request_many(&subject::attach(&self.node), &question).await?;
         let (objects, link, host) = snapshot(&mut answers).await?;
         answers.stop().await;
