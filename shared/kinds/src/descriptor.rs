@@ -373,6 +373,13 @@ impl Kind {
         (self.hooks.default)(object);
     }
 
+    /// Brings an object into the form that is stored, after parts of it were taken away, carried over or added.
+    pub fn complete(&self, object: &mut Object) {
+        if let Some(custom) = &self.custom {
+            custom.default(object);
+        }
+    }
+
     /// Whether stored bytes, with their revision, are what a client of this version sees.
     pub fn serves_as_stored(&self, json: &[u8]) -> bool {
         match &self.custom {

@@ -49,7 +49,19 @@ pub async fn serve(
     asked: &Asked,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    registry.find_kind(&asked.path.group, &asked.path.version, &asked.path.resource).await?;
+    let kind = registry.find_kind(&asked.path.group, &asked.path.version, &asked.path.resource).await?;
+    let response = answer(state, registry, context, asked, request).await?;
+    let deprecation = kind.as_ref().and_then(|kind| kind.custom.as_ref()?.deprecation());
+    Ok(respond::with_warnings(response, &Vec::from_iter(deprecation.map(str::to_owned))))
+}
+
+async fn answer(
+    state: &Arc<State>,
+    registry: &Arc<Registry>,
+    context: &Context,
+    asked: &Asked,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
     let target = target(registry, asked)?;
     if asked.path.is_stream() {
         let streams = state.streams().ok_or_else(no_streams)?;

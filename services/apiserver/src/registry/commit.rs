@@ -89,6 +89,11 @@ impl Registry {
                 Ok(Verdict::Put(bytes, more)) => Write { put: Some(bytes), more },
                 Ok(Verdict::Remove(more)) => Write { put: None, more },
             };
+            if guards != self.guards(key) {
+                // The judge may not have seen what is guarded.
+                present = self.store().get(key);
+                continue;
+            }
             if dry_run {
                 return Ok(write.rehearsed(present));
             }

@@ -98,6 +98,7 @@ fn judge_creation(
     kind.default(&mut object);
     (kind.hooks.prepare_create)(&mut object);
     admission::mutate(&request, &mut object, &mut beside)?;
+    kind.complete(&mut object);
     refuse_invalid(kind, &object, kind.validate(&object))?;
     admission::validate(&request, &object)?;
     Ok(Verdict::Put(registry.stored_form(kind, &object), beside))
@@ -188,6 +189,7 @@ fn judge_change(
     kind.default(&mut new);
     part.prepare(kind, &mut new, old);
     admission::mutate(&request, &mut new, &mut beside)?;
+    kind.complete(&mut new);
     metadata::on_change_of_wish(kind, &mut new, old);
     refuse_invalid(kind, &new, part.validate(kind, &new, old))?;
     admission::validate(&request, &new)?;

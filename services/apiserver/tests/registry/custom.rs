@@ -201,6 +201,19 @@ async fn patches_and_the_status_change_their_part() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_default_of_the_status_is_there_although_a_client_cannot_set_it() {
+    let cluster = start().await;
+    let mut with_default = definition(size());
+    let schema = &mut with_default["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["properties"]["status"]["default"] = json!({"nodes": []});
+    define(&cluster, with_default).await;
+    let mut object = memcached("a", 1);
+    object["status"] = json!({"nodes": ["x"]});
+    assert_eq!(cluster.create(MEMCACHEDS, object).await["status"], json!({"nodes": []}));
+    assert_eq!(cluster.get(&format!("{MEMCACHEDS}/a")).await["status"], json!({"nodes": []}));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_status_of_its_own_it_is_a_field_like_others() {
     let cluster = start().await;
     let mut plain = definition(size());

@@ -42,6 +42,7 @@ pub struct Custom {
     pub terminating: bool,
     schema: Structural,
     list_kind: Text,
+    deprecation: Option<String>,
     /// `apiVersion` of this version, and the one that objects are stored in.
     api_version: String,
     stored_as: String,
@@ -163,6 +164,12 @@ fn selectable(version: &Value) -> Vec<SelectableField> {
         .collect()
 }
 
+fn deprecation(version: &Value, what: &str) -> Option<String> {
+    let own = || version["deprecationWarning"].as_str().map(str::to_owned);
+    let deprecated = version["deprecated"].as_bool().unwrap_or(false);
+    deprecated.then(|| own().unwrap_or_else(|| format!("{what} is deprecated")))
+}
+
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_default()
 }
@@ -181,6 +188,7 @@ impl Custom {
             terminating: definition.deletion_timestamp().is_some(),
             schema: Structural::parse(&version["schema"]["openAPIV3Schema"]),
             list_kind: list_kind.to_owned().into(),
+            deprecation: deprecation(version, &format!("{api_version} {kind}")),
             stored_as: format!("{group}/{}", text(storage, "name")),
             converts_by_webhook: definition.str_at(&["spec", "conversion", "strategy"]) == "Webhook",
             head: format!(
@@ -195,6 +203,11 @@ impl Custom {
     /// As `MemcachedList`.
     pub fn list_kind(&self) -> &Text {
         &self.list_kind
+    }
+
+    /// What every answer to a request in this version warns of.
+    pub fn deprecation(&self) -> Option<&str> {
+        self.deprecation.as_deref()
     }
 
     /// Takes away what the schema does not know; see [`Structural::fit`].

@@ -150,6 +150,19 @@ fn a_row_shows_what_its_columns_point_at() {
 }
 
 #[test]
+fn a_deprecated_version_says_so() {
+    let rows = made(&definition(|d| d["spec"]["versions"][0]["deprecated"] = json!(true)));
+    let said: Vec<Option<&str>> =
+        rows.served.iter().map(|row| row.custom.as_ref().and_then(|custom| custom.deprecation())).collect();
+    assert_eq!(said, [Some("cache.example.com/v1alpha1 Memcached is deprecated"), None]);
+    let own = made(&definition(|d| {
+        d["spec"]["versions"][0]["deprecated"] = json!(true);
+        d["spec"]["versions"][0]["deprecationWarning"] = json!("use v1");
+    }));
+    assert_eq!(own.served[0].custom.as_ref().and_then(|custom| custom.deprecation()), Some("use v1"));
+}
+
+#[test]
 fn an_update_of_the_status_changes_nothing_else() {
     let rows = made(&definition(|_| ()));
     let new = &rows.served[1];

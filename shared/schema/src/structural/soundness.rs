@@ -7,6 +7,8 @@
 //!   defaults   are what they would be after fitting and judging
 //! ```
 
+use std::collections::HashMap;
+
 use model::FieldError;
 use serde_json::{Map, Value, json};
 
@@ -60,6 +62,7 @@ pub fn judge(schemas: &Schemas, schema: &Value, path: &str, context: Context) ->
     let mut structure = Errors::new();
     structural(schema, Level::Root, path, &mut structure);
     complete(schema, Some(schema), path, path, &mut structure);
+    patterns(schema, path, &mut structure);
     structure.sort_by_key(ToString::to_string);
     let is_structural = structure.is_empty();
     errors.extend(structure);
@@ -243,11 +246,6 @@ fn value_checks(
     if let Some(not) = schema.get("not") {
         nested(not, false, level, &format!("{path}.not"), errors);
     }
-    let pattern = text(schema, "pattern");
-    if let Err(why) = pattern::compile(pattern) {
-        let why = format!("must be a valid regular expression, but isn't: {why}");
-        errors.push(FieldError::invalid(format!("{path}.pattern"), pattern, why));
-    }
 }
 
 fn nested(schema: &Value, skip_any_of: bool, level: Level, path: &str, errors: &mut Errors) {
@@ -282,6 +280,19 @@ fn says_something(word: Option<&Value>) -> bool {
         Some(Value::Array(items)) => !items.is_empty(),
         Some(_) => true,
     }
+}
+
+/// Each pattern can be compiled. That takes a while, and large schemas have the same few again and again.
+fn patterns(schema: &Value, path: &str, errors: &mut Errors) {
+    let mut known: HashMap<&str, Option<String>> = HashMap::new();
+    each(schema, path, &mut |schema, path| {
+        let pattern = text(schema, "pattern");
+        let wrong = known.entry(pattern).or_insert_with(|| pattern::compile(pattern).err());
+        if let Some(why) = wrong {
+            let why = format!("must be a valid regular expression, but isn't: {why}");
+            errors.push(FieldError::invalid(format!("{path}.pattern"), pattern, why));
+        }
+    });
 }
 
 /// Every field and item that a junctor speaks of is there outside of it.
@@ -548,6 +559,24 @@ fn is_true(schema: &Value, word: &str) -> bool {
 
 fn list<'a>(schema: &'a Value, word: &str) -> impl Iterator<Item = &'a Value> {
     schema.get(word).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Shows `visit` a schema and all that are in it.
+fn each<'a>(schema: &'a Value, path: &str, visit: &mut impl FnMut(&'a Value, &str)) {
+    visit(schema, path);
+    for (name, property) in fields(schema, "properties") {
+        each(property, &format!("{path}.properties[{name}]"), visit);
+    }
+    for word in ["items", "additionalProperties", "not"] {
+        if let Some(inner) = schema.get(word).filter(|inner| inner.is_object()) {
+            each(inner, &format!("{path}.{word}"), visit);
+        }
+    }
+    for junctor in ["allOf", "anyOf", "oneOf"] {
+        for (at, inner) in list(schema, junctor).enumerate() {
+            each(inner, &format!("{path}.{junctor}[{at}]"), visit);
+        }
+    }
 }
 
 fn fields<'a>(schema: &'a Value, word: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
