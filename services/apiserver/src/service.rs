@@ -9,7 +9,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use bus::Bus;
@@ -136,6 +136,7 @@ async fn begin(
     ready: &Condition,
     shutdown: &Shutdown,
 ) {
+    let begun = Instant::now();
     while let Err(why) = first_objects(registry, port, advertised).await {
         warn!("the first objects cannot be made yet: {why}");
         ready.set_waiting(why.message);
@@ -144,6 +145,7 @@ async fn begin(
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
+    info!(took = ?begun.elapsed(), "the first objects are there");
     ready.set_ready();
 }
 
