@@ -6,10 +6,12 @@
 //!  nodes, pods, heartbeats ─────────────> node_lifecycle   silent nodes: Unknown, taints, evictions
 //!  namespaces ──────────────────────────> accounts    the default ServiceAccount and the cluster's CA
 //!  services, pods ──────────────────────> endpoints   where the pods of each Service are
+//!  cluster roles ───────────────────────> aggregation roles that gather their rules from others
 //! ```
 //! Each is a [`client::Controller`]: it observes the log, decides purely, and the driver writes.
 
 pub mod accounts;
+pub mod aggregation;
 pub mod collector;
 pub mod endpoints;
 pub mod inventory;
@@ -71,6 +73,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
             accounts,
             store.clone(),
             writer("service-account-controller"),
+            shutdown.clone()
+        ),
+        client::controller::run(
+            aggregation::Aggregation::default(),
+            store.clone(),
+            writer("clusterrole-aggregation-controller"),
             shutdown.clone()
         ),
         client::controller::run(
