@@ -33,6 +33,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const ASK_AFTER: Duration = Duration::from_millis(3);
 const ASK_LONGEST: Duration = Duration::from_millis(100);
 
+/// The same for a reader of all classes, to which every sequence comes unless it was removed by hand.
+const ASK_AFTER_ALL: Duration = Duration::from_millis(250);
+
 /// Reads one stream.
 pub(crate) struct Feed {
     pub partition: Shared,
@@ -151,7 +154,9 @@ impl Feed {
         let mut owed: Option<Ends> = None;
         let mut delivered = 0;
         let mut ready = false;
-        let mut ask_after = ASK_AFTER;
+        let (first_ask, longest_ask) =
+            if self.follows_all() { (ASK_AFTER_ALL, ASK_AFTER_ALL * 4) } else { (ASK_AFTER, ASK_LONGEST) };
+        let mut ask_after = first_ask;
         loop {
             let reached = self.partition.reached();
             if !ready && reached >= last {
@@ -171,13 +176,13 @@ impl Feed {
                     if let Err(end) = passed {
                         return end;
                     }
-                    ask_after = ASK_AFTER;
+                    ask_after = first_ask;
                 }
                 () = changed(&mut wanted) => {}
                 Some(ends) = ends => match ends {
                     Ok(ends) => {
                         owed = Some(ends);
-                        ask_after = (ask_after * 2).min(ASK_LONGEST);
+                        ask_after = (ask_after * 2).min(longest_ask);
                     }
                     Err(error) => return error.into(),
                 }

@@ -1,6 +1,6 @@
 //! What the tasks and readers of one stream share: the state under its lock, and how far it has come.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use model::{Class, Revision};
@@ -26,7 +26,8 @@ pub(crate) struct Partition {
     guarded: RwLock<Guarded>,
     /// Sequence that the state has reached.
     reached: watch::Sender<u64>,
-    /// Sequence that somebody waits for the state to reach.
+    /// The sequences that somebody waits for the state to reach, and the largest of them.
+    wishes: Mutex<BTreeMap<u64, usize>>,
     wanted: watch::Sender<u64>,
     health: watch::Sender<(Health, Instant)>,
     recent: Mutex<Recent>,
@@ -52,6 +53,13 @@ pub(crate) struct Guarded {
     pub closed: bool,
 }
 
+/// Somebody who waits for a sequence. A client may wait for one that never comes: when it gives up, nobody must go on
+/// asking the log for it.
+struct Wish<'a> {
+    partition: &'a Partition,
+    sequence: u64,
+}
+
 // === impl Partition ===
 
 impl Partition {
@@ -63,6 +71,7 @@ impl Partition {
             history,
             guarded: RwLock::new(Guarded { state, topics: Topics::default(), closed: false }),
             reached: watch::Sender::new(0),
+            wishes: Mutex::default(),
             wanted: watch::Sender::new(0),
             health: watch::Sender::new((Health::Starting("not read yet".into()), Instant::now())),
             recent: Mutex::default(),
@@ -165,15 +174,16 @@ impl Partition {
         if *reached.borrow_and_update() >= sequence {
             return;
         }
-        self.wanted.send_if_modified(|wanted| {
-            let further = sequence > *wanted;
-            *wanted = (*wanted).max(sequence);
-            further
-        });
+        let _wish = Wish::new(self, sequence);
         reached.wait_for(|reached| *reached >= sequence).await.expect("the sender lives as long as self");
     }
 
-    /// What somebody waits for.
+    fn want(&self, wishes: &BTreeMap<u64, usize>) {
+        let largest = wishes.last_key_value().map_or(0, |(sequence, _)| *sequence);
+        self.wanted.send_if_modified(|wanted| std::mem::replace(wanted, largest) < largest);
+    }
+
+    /// The largest sequence that somebody waits for; changes when it grows.
     pub fn wanted(&self) -> watch::Receiver<u64> {
         self.wanted.subscribe()
     }
@@ -192,6 +202,30 @@ impl Partition {
     /// Health, and since when.
     pub fn health(&self) -> watch::Receiver<(Health, Instant)> {
         self.health.subscribe()
+    }
+}
+
+// === impl Wish ===
+
+impl<'a> Wish<'a> {
+    fn new(partition: &'a Partition, sequence: u64) -> Self {
+        let mut wishes = partition.wishes.lock();
+        *wishes.entry(sequence).or_insert(0) += 1;
+        partition.want(&wishes);
+        Wish { partition, sequence }
+    }
+}
+
+impl Drop for Wish<'_> {
+    fn drop(&mut self) {
+        let mut wishes = self.partition.wishes.lock();
+        if let Some(count) = wishes.get_mut(&self.sequence) {
+            *count -= 1;
+            if *count == 0 {
+                wishes.remove(&self.sequence);
+            }
+        }
+        self.partition.want(&wishes);
     }
 }
 

@@ -117,9 +117,12 @@ async fn a_message_that_was_removed_by_hand_is_passed_over() {
     let context = jetstream::new(connect(&server).await);
     let stream = context.get_stream("STATE").await.expect("a stream");
     stream.delete_message(removed.sequence()).await.expect("it can be removed");
+    let last = write(&store, "d").await;
+    stream.delete_message(last.sequence()).await.expect("it can be removed");
     let late = open(&server).await;
     let names: Vec<_> = late.list("").items.iter().map(|item| item.key.name().to_owned()).collect();
     assert_eq!(names, ["a", "c"]);
+    assert!(late.barrier().await.expect("the log answers") >= last);
 }
 
 /// A server that accepts no more says so, the writer hears it, and nothing that was acknowledged is lost.

@@ -47,6 +47,7 @@ contract! {
         a_barrier_shows_what_others_wrote,
         a_barrier_needs_no_message_of_the_followed_classes,
         a_reader_of_one_class_sees_that_class,
+        who_waits_for_what_never_comes_gives_up,
         pages_of_one_list_agree,
         every_reader_has_the_same_objects;
     watches:

@@ -97,3 +97,11 @@ pub async fn every_reader_has_the_same_objects(rig: &mut impl Rig) {
     assert_eq!(listings[0].len(), 20);
     assert!(listings.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+pub async fn who_waits_for_what_never_comes_gives_up(rig: &mut impl Rig) {
+    let store = rig.store().await;
+    let never = store.wait_for(model::Revision(u64::MAX / 2));
+    assert!(never.await.is_err());
+    let written = write(&store, "a", 1).await;
+    while store.wait_for(written).await.is_err() {}
+}
