@@ -10,7 +10,7 @@ use super::runtime::{Answer, ImageRecord, Runtime};
 use crate::decide::action::{Action, Check, Kill, Note, Severity, Slot, Start};
 use crate::decide::outcome::{Ensured, ImageProblem, Outcome, StartProblem};
 use crate::observe::listing::PodIdentity;
-use crate::spec::image::PullPolicy;
+use crate::spec::image::{PullPolicy, Reference};
 
 /// A hook that runs longer is stuck; upstream waits for ever, and users call that a hang.
 const POST_START_PATIENCE: Duration = Duration::from_secs(300);
@@ -102,7 +102,7 @@ async fn ensure<R: Runtime>(
     let here = |record: ImageRecord, pulled| Ok(Ok(Ensured { image: record.image, pulled }));
     let present = runtime.image(image).await?.filter(|record| match policy {
         // An image from an archive came from no registry, so there is none that could have a newer one.
-        PullPolicy::Always => record.is_from_archive(),
+        PullPolicy::Always => Reference::parse(image).is_ok_and(|asked| record.is_from_archive(&asked)),
         PullPolicy::IfNotPresent | PullPolicy::Never => true,
     });
     match (present, policy) {

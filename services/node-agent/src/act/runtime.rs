@@ -11,6 +11,7 @@ use crate::decide::action::{Check, Start};
 use crate::node::facts::Facts;
 use crate::observe::listing::{Listing, PodIdentity};
 use crate::spec::container::LocalImage;
+use crate::spec::image::Reference;
 use crate::spec::volumes::Plan;
 
 /// A machine that runs pods: containerd on Linux, or one that pretends. Clones are the same machine.
@@ -125,10 +126,11 @@ pub struct ImageRecord {
 // === impl ImageRecord ===
 
 impl ImageRecord {
-    /// Whether it was loaded by hand. A pull records the digest under which the registry has the image; an archive
-    /// has only tags.
-    pub fn is_from_archive(&self) -> bool {
-        !self.names.iter().any(|name| name.contains('@'))
+    /// Whether the node has the image that is asked for from no registry. A pull records the digest under which the
+    /// registry has it; an archive has only tags. The same content may have come under another name from elsewhere.
+    pub fn is_from_archive(&self, reference: &Reference) -> bool {
+        let pulled = format!("{}/{}@", reference.registry, reference.repository);
+        !self.names.iter().any(|name| name.starts_with(&pulled))
     }
 }
 
@@ -152,5 +154,26 @@ impl Answer {
     /// A failure.
     pub fn failed(why: impl Into<String>) -> Self {
         Answer { passed: false, output: why.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_from_an_archive_until_it_is_pulled_under_the_name_that_is_asked_for() {
+        let record = |names: &[&str]| ImageRecord {
+            image: LocalImage::default(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            size: 0,
+        };
+        let busybox = Reference::parse("busybox").expect("a name");
+        assert!(record(&["docker.io/library/busybox:latest"]).is_from_archive(&busybox));
+        assert!(
+            record(&["docker.io/library/busybox:latest", "quay.io/team/box@sha256:0"])
+                .is_from_archive(&busybox)
+        );
+        assert!(!record(&["docker.io/library/busybox@sha256:0"]).is_from_archive(&busybox));
     }
 }
