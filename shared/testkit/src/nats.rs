@@ -75,7 +75,8 @@ impl NatsServer {
     }
 
     fn launch(&mut self) -> Result<()> {
-        let log = std::fs::File::create(self.folder.path().join("nats.log")).context("cannot write its log")?;
+        let log =
+            std::fs::File::create(self.folder.path().join("nats.log")).context("cannot write its log")?;
         let child = Command::new("nats-server")
             .arg("-c")
             .arg(self.folder.path().join("nats.conf"))

@@ -73,7 +73,8 @@ impl World {
                 let patch: Value = serde_json::from_slice(&patch).expect("JSON");
                 if subresource == "status" {
                     let mut job = json!(self.job);
-                    model::patch::merge_patch(&mut job, &json!({"status": patch["status"]})).expect("a patch");
+                    model::patch::merge_patch(&mut job, &json!({"status": patch["status"]}))
+                        .expect("a patch");
                     self.job = serde_json::from_value(job).expect("a job");
                 } else if let Some(pod) = self.pods.get_mut(&name) {
                     pod.metadata.finalizers = None;
