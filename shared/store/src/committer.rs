@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use model::Class;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +63,7 @@ pub(crate) struct Committer {
     /// Taken from the queue, but it did not fit into the last message.
     held: Option<Queued>,
     number: u64,
+    buffer: BytesMut,
 }
 
 // === impl Committer ===
@@ -75,7 +76,7 @@ impl Committer {
         pending: Arc<Pending>,
         queue: mpsc::Receiver<Queued>,
     ) -> Self {
-        Committer { class, log, partition, pending, queue, held: None, number: 0 }
+        Committer { class, log, partition, pending, queue, held: None, number: 0, buffer: BytesMut::new() }
     }
 
     /// Runs until no one can ask any more.
@@ -87,7 +88,13 @@ impl Committer {
             }
             metrics::BATCH.observe(txns.len() as f64);
             self.number += 1;
-            let payload = Frame::pack(self.pending.writer, self.number, self.partition.reached(), &txns);
+            let payload = Frame::pack(
+                &mut self.buffer,
+                self.pending.writer,
+                self.number,
+                self.partition.reached(),
+                &txns,
+            );
             let settled = self.pending.insert((self.class, self.number), waiters);
             self.deliver(payload, settled).await;
         }

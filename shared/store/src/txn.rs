@@ -9,7 +9,7 @@
 //! ever. Its operations are numbered through all its transactions, and operation `i` of the message at sequence `s`
 //! makes revision `s × 1024 + i`.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use model::object::with_resource_version;
 use model::revision::OPS_PER_MESSAGE;
 use model::{Class, Key, Revision};
@@ -155,6 +155,9 @@ pub const MAX_OPS: usize = match OPS_PER_MESSAGE {
 /// Most operations in a frame of events, which leaves as many numbers for the ones that age out.
 pub const MAX_EVENT_OPS: usize = 512;
 
+/// Bytes in front of the transactions of a frame, at most.
+const HEAD: usize = 80;
+
 #[derive(Deserialize)]
 struct FrameOnWire<'a> {
     v: u64,
@@ -261,26 +264,32 @@ impl<'a> OpOnWire<'a> {
 // === impl Frame ===
 
 impl Frame {
-    /// The message that holds `txns` (each encoded by [`Txn::encode`]).
+    /// The message that holds `txns` (each encoded by [`Txn::encode`]), made in `buffer`, whose memory is used again
+    /// once the message before is dropped: a fresh hundred kilobytes for each would cost more than filling them.
     ///
     /// Written by hand so that transactions encoded in parallel by their callers are only copied together here.
-    pub(crate) fn pack(writer: u64, number: u64, seen: u64, txns: &[impl AsRef<[u8]>]) -> Bytes {
+    pub(crate) fn pack(
+        buffer: &mut BytesMut,
+        writer: u64,
+        number: u64,
+        seen: u64,
+        txns: &[impl AsRef<[u8]>],
+    ) -> Bytes {
         let size: usize = txns.iter().map(|txn| txn.as_ref().len()).sum();
-        let mut out = Vec::with_capacity(size + 64);
-        out.push(0x85); // a map of five
+        buffer.reserve(size + HEAD);
+        buffer.put_u8(0x85); // a map of five
         for (name, value) in [("v", VERSION), ("writer", writer), ("number", number), ("seen", seen)] {
-            push_name(&mut out, name);
-            out.push(0xcf); // an unsigned number of 64 bits
-            out.extend_from_slice(&value.to_be_bytes());
+            put_name(buffer, name);
+            buffer.put_u8(0xcf); // an unsigned number of 64 bits
+            buffer.put_u64(value);
         }
-        push_name(&mut out, "txns");
-        out.push(0xdd); // an array with a length of 32 bits
-        let count = u32::try_from(txns.len()).expect("a frame holds at most a thousand transactions");
-        out.extend_from_slice(&count.to_be_bytes());
+        put_name(buffer, "txns");
+        buffer.put_u8(0xdd); // an array with a length of 32 bits
+        buffer.put_u32(u32::try_from(txns.len()).expect("a frame holds at most a thousand transactions"));
         for txn in txns {
-            out.extend_from_slice(txn.as_ref());
+            buffer.put_slice(txn.as_ref());
         }
-        out.into()
+        buffer.split().freeze()
     }
 
     /// Takes the message at `sequence` apart and puts the revisions that it makes into its values.
@@ -339,9 +348,9 @@ fn broken(payload: &[u8], error: &rmp_serde::decode::Error) -> FrameError {
     }
 }
 
-fn push_name(out: &mut Vec<u8>, name: &str) {
-    out.push(0xa0 | name.len() as u8); // a string shorter than 32 bytes
-    out.extend_from_slice(name.as_bytes());
+fn put_name(out: &mut BytesMut, name: &str) {
+    out.put_u8(0xa0 | name.len() as u8); // a string shorter than 32 bytes
+    out.put_slice(name.as_bytes());
 }
 
 #[cfg(test)]
@@ -369,7 +378,7 @@ mod tests {
                 Op { key: pod("c"), expect: Expect::At(Revision(9)), action: Action::Put(value("c")) },
             ],
         };
-        let payload = Frame::pack(7, 8, 9, &[first.encode(), second.encode()]);
+        let payload = Frame::pack(&mut BytesMut::new(), 7, 8, 9, &[first.encode(), second.encode()]);
         let frame = Frame::read(&payload, Class::Pods, 3).expect("a frame");
         assert_eq!((frame.writer, frame.number, frame.seen, frame.ops()), (7, 8, 9, 3));
         let stamped =
@@ -398,7 +407,7 @@ mod tests {
     #[test]
     fn a_key_in_the_wrong_class_makes_the_message_corrupt() {
         let txn = Txn::of(pod("a"), Expect::Any, Action::Delete);
-        let payload = Frame::pack(1, 1, 0, &[txn.encode()]);
+        let payload = Frame::pack(&mut BytesMut::new(), 1, 1, 0, &[txn.encode()]);
         assert!(Frame::read(&payload, Class::Pods, 1).is_ok());
         assert!(matches!(Frame::read(&payload, Class::Rest, 1), Err(FrameError::Corrupt(_))));
     }
@@ -421,7 +430,7 @@ mod tests {
         #[test]
         fn a_damaged_frame_never_panics(at in 0usize..200, byte: u8) {
             let txn = Txn::of(pod("a"), Expect::Absent, Action::Put(value("a")));
-            let mut payload = Frame::pack(1, 1, 0, &[txn.encode(), txn.encode()]).to_vec();
+            let mut payload = Frame::pack(&mut BytesMut::new(), 1, 1, 0, &[txn.encode(), txn.encode()]).to_vec();
             let at = at % payload.len();
             payload[at] = byte;
             let _ = Frame::read(&payload, Class::Pods, 1);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use model::object::with_resource_version;
 use model::{Class, Key, Revision};
 use proptest::collection::vec;
@@ -219,7 +219,8 @@ fn agree(messages: &[Message], bounds: HistoryBounds) -> (State, Model) {
             .map(|draft| draft.txn(message.class, message.number, &model.objects))
             .collect();
         let encoded: Vec<Vec<u8>> = txns.iter().map(Txn::encode).collect();
-        let mut payload = Frame::pack(message.writer, message.number, seen, &encoded).to_vec();
+        let mut payload =
+            Frame::pack(&mut BytesMut::new(), message.writer, message.number, seen, &encoded).to_vec();
         if message.corrupt {
             payload.truncate(payload.len() / 2);
         }
@@ -327,7 +328,7 @@ proptest! {
             }
             // Whatever it asks for, and whatever its writer says to have seen when it was packed.
             let wish = Txn::of(key(Class::Pods, 1), Expect::Any, Action::Put(value(1, 99)));
-            let payload = Frame::pack(message.writer, message.number, state.reached.min(sequence), &[wish.encode()]);
+            let payload = Frame::pack(&mut BytesMut::new(), message.writer, message.number, state.reached.min(sequence), &[wish.encode()]);
             let frame = Frame::read(&payload, Class::Pods, sequence).ok();
             let before = state.snapshot("", None, usize::MAX).page("", None, usize::MAX).items;
             let verdict = apply(&mut state, At { sequence, time: 0, class: Class::Pods }, frame);
@@ -342,7 +343,12 @@ fn what_a_writer_forgot_is_still_too_late_to_count() {
     let mut state = State::new(HistoryBounds::default(), None);
     let frame = |writer, number, seen, sequence| {
         let txn = Txn::of(key(Class::Pods, 1), Expect::Any, Action::Put(value(1, number)));
-        Frame::read(&Frame::pack(writer, number, seen, &[txn.encode()]), Class::Pods, sequence).ok()
+        Frame::read(
+            &Frame::pack(&mut BytesMut::new(), writer, number, seen, &[txn.encode()]),
+            Class::Pods,
+            sequence,
+        )
+        .ok()
     };
     let at = |sequence| At { sequence, time: 0, class: Class::Pods };
     apply(&mut state, at(1), frame(1, 1, 0, 1));
@@ -367,7 +373,8 @@ fn a_message_with_as_many_events_as_allowed_lets_as_many_age_out() {
         Txn { all_or_none: false, guards: Vec::new(), ops }
     };
     for (sequence, time) in [(1, 0), (2, AGE), (3, AGE * 2)] {
-        let payload = Frame::pack(1, sequence, 0, &[full(sequence as usize * 10_000).encode()]);
+        let payload =
+            Frame::pack(&mut BytesMut::new(), 1, sequence, 0, &[full(sequence as usize * 10_000).encode()]);
         let frame = Frame::read(&payload, Class::Events, sequence).ok();
         apply(&mut state, At { sequence, time, class: Class::Events }, frame);
         assert_eq!(state.items.len(), crate::txn::MAX_EVENT_OPS);

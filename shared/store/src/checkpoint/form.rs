@@ -116,15 +116,17 @@ impl Manifest {
 // === impl Part ===
 
 impl Part {
-    pub fn encode(&self) -> Bytes {
+    /// The chunk. `plain` is memory for what is compressed into it.
+    pub fn encode(&self, plain: &mut Vec<u8>) -> Bytes {
         let wire = match self {
             Part::Writers(writers) => PartOnWire::Writers(writers.clone()),
             Part::Times(times) => PartOnWire::Times(times.clone()),
             Part::Items(items) => PartOnWire::Items(items.iter().map(ItemOnWire::of).collect()),
             Part::Changes(changes) => PartOnWire::Changes(changes.iter().map(change_on_wire).collect()),
         };
-        let plain = rmp_serde::to_vec(&wire).expect("strings, numbers and bytes always encode into memory");
-        lz4_flex::compress_prepend_size(&plain).into()
+        plain.clear();
+        rmp_serde::encode::write(plain, &wire).expect("strings, numbers and bytes always encode into memory");
+        lz4_flex::compress_prepend_size(plain).into()
     }
 
     pub fn decode(chunk: &[u8]) -> Result<Self, String> {
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn a_chunk_gives_back_what_it_was_made_of() {
         let items = vec![item("a", 2048), item("b", 3072)];
-        match Part::decode(&Part::Items(items.clone()).encode()) {
+        match Part::decode(&Part::Items(items.clone()).encode(&mut Vec::new())) {
             Ok(Part::Items(back)) => assert_eq!(back, items),
             other => panic!("{other:?}"),
         }
@@ -209,7 +211,7 @@ mod tests {
             Change::Put { item: item("a", 3072), previous: Some(item("a", 2048)) },
             Change::Delete { key: item("a", 0).key, revision: Revision(4096), previous: item("a", 3072) },
         ];
-        match Part::decode(&Part::Changes(changes.clone()).encode()) {
+        match Part::decode(&Part::Changes(changes.clone()).encode(&mut Vec::new())) {
             Ok(Part::Changes(back)) => assert_eq!(back, changes),
             other => panic!("{other:?}"),
         }
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_damaged_chunk_is_an_error() {
-        let mut chunk = Part::Items(vec![item("a", 2048)]).encode().to_vec();
+        let mut chunk = Part::Items(vec![item("a", 2048)]).encode(&mut Vec::new()).to_vec();
         chunk.truncate(chunk.len() / 2);
         assert!(Part::decode(&chunk).is_err());
         assert!(Part::decode(b"").is_err());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use model::{Class, Revision};
 
 use crate::history::Batch;
@@ -72,6 +72,8 @@ struct Chunks<'a> {
     /// Objects for the next one, and their bytes.
     items: Vec<Item>,
     bytes: usize,
+    /// Memory for one before it is compressed.
+    plain: Vec<u8>,
 }
 
 // === impl Janitor ===
@@ -171,6 +173,7 @@ impl Janitor {
             next: name(*class),
             items: Vec::new(),
             bytes: 0,
+            plain: Vec::new(),
         };
         let mut chunks: Vec<Chunks<'_>> = self.partition.stream.classes().iter().map(chunks).collect();
         let (floor, changes) = moment.changes();
@@ -234,7 +237,8 @@ impl Janitor {
         self.ticks += 1;
         let id = format!("{:016x}-tick-{}", self.writer, self.ticks);
         let none: [&[u8]; 0] = [];
-        let frame: Bytes = Frame::pack(self.writer, self.ticks, self.partition.reached(), &none);
+        let frame: Bytes =
+            Frame::pack(&mut BytesMut::new(), self.writer, self.ticks, self.partition.reached(), &none);
         if let Err(error) = self.log.append(Class::Events, &id, frame).await {
             tracing::debug!(%error, "no tick, the next one will do");
         }
@@ -321,8 +325,10 @@ impl Chunks<'_> {
     }
 
     async fn write(&mut self, part: Part) -> Result<(), LogError> {
-        let encoding = tokio::task::spawn_blocking(move || part.encode());
-        let chunk = encoding.await.expect("encoding does not panic");
+        let mut plain = std::mem::take(&mut self.plain);
+        let encoding = tokio::task::spawn_blocking(move || (part.encode(&mut plain), plain));
+        let (chunk, plain) = encoding.await.expect("encoding does not panic");
+        self.plain = plain;
         self.log.write_chunk(self.next, chunk).await?;
         self.next.index += 1;
         Ok(())
