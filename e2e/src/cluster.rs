@@ -115,6 +115,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::env::var_os("SAMPAN_KEEP").is_some() {
+            self.folder.disable_cleanup(true);
             println!("kept: {}", self.folder.path().display());
             return;
         }

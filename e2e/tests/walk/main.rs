@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod cluster;
 mod custom;
+mod identity;
 mod objects;
 mod pods;
 mod rust_client;
@@ -21,6 +22,7 @@ const STEPS: &[&[Step]] = &[
     services::STEPS,
     objects::STEPS,
     custom::STEPS,
+    identity::STEPS,
     rust_client::STEPS,
     bad_input::STEPS,
     chaos::STEPS,
