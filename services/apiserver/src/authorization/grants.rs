@@ -9,12 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::{Key, LabelSelector, Object};
+use model::{Key, LabelSelector, Object, Status};
 use serde_json::Value;
 
-use super::GROUP;
 use super::attributes::{Attributes, On};
 use super::rule::Rule;
+use super::{GROUP, metrics};
 use crate::identity::service_account_user;
 
 /// Everything that roles and bindings say.
@@ -278,6 +278,16 @@ impl Permissions {
     /// Whether that is allowed.
     pub fn allows(&self, wanted: &Attributes<'_>) -> bool {
         self.unlimited || self.grant(wanted).is_some()
+    }
+
+    /// 403 with the reason unless `user`, whose permissions these are, may do that.
+    pub fn authorize(&self, user: &str, wanted: &Attributes<'_>) -> Result<(), Status> {
+        let allowed = self.allows(wanted);
+        metrics::count(allowed);
+        match allowed {
+            true => Ok(()),
+            false => Err(wanted.refused(user, &self.problems(wanted.namespace()))),
+        }
     }
 
     /// Whether that is allowed, and why.

@@ -16,6 +16,8 @@ pub mod grants;
 pub mod policy;
 pub mod rule;
 
+mod metrics;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -77,11 +79,7 @@ impl Authorizer {
 
     /// 403 with the reason unless `identity` may do that.
     pub fn authorize(&self, identity: &Identity, wanted: &Attributes<'_>) -> Result<(), Status> {
-        let permissions = self.permissions(identity);
-        match permissions.allows(wanted) {
-            true => Ok(()),
-            false => Err(wanted.refused(&identity.user, &permissions.problems(wanted.namespace()))),
-        }
+        self.permissions(identity).authorize(&identity.user, wanted)
     }
 
     /// The rules of a role; `None` when there is no such role.

@@ -21,7 +21,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
 
-use crate::authorization::Permissions;
 use crate::identity::{AUTHENTICATED, service_account_groups, service_account_of};
 use crate::registry::binding::{Binding, bind};
 use crate::registry::{Part, Registry, body, part};
@@ -88,7 +87,9 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
                 // Whoever asked has given up and asks again, perhaps for something else.
                 let reply = if Instant::now() >= deadline {
                     Err(Status::new(Reason::Timeout, "the deadline of the request has passed"))
-                } else if let Err(refused) = authorize(permissions, &context.identity, &item) {
+                } else if let Err(refused) =
+                    permissions.authorize(&context.identity.user, &permission::attributes(&item))
+                {
                     Err(refused)
                 } else {
                     carry_out(registry, context, item).await
@@ -113,14 +114,6 @@ fn identity(user: &str) -> Identity {
         groups.push("system:nodes".to_owned());
     }
     Identity { user: user.to_owned(), groups, ..Identity::default() }
-}
-
-fn authorize(permissions: &Permissions, identity: &Identity, item: &Write) -> Result<(), Status> {
-    let wanted = permission::attributes(item);
-    match permissions.allows(&wanted) {
-        true => Ok(()),
-        false => Err(wanted.refused(&identity.user, &permissions.problems(wanted.namespace()))),
-    }
 }
 
 fn verb_of(item: &Write) -> &'static str {

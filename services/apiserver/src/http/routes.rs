@@ -112,7 +112,7 @@ async fn authenticate(
     let identity = match (&peer.identity, authenticate::bearer_token(headers)) {
         (Some(identity), _) => identity.clone(),
         (None, Some(token)) => {
-            authenticate::from_token(registry.ok_or_else(starting)?, token, Timestamp::now()).await?
+            authenticate::from_token(registry.ok_or_else(starting)?, &token, Timestamp::now()).await?
         }
         (None, None) if authorize::is_public(path) => anonymous(),
         (None, None) => return Err(unauthorized()),

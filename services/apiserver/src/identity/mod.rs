@@ -17,6 +17,8 @@ pub mod issuer;
 pub mod key;
 pub mod request;
 
+mod metrics;
+
 use jiff::Timestamp;
 use model::Status;
 
@@ -78,6 +80,18 @@ impl Tokens {
 
     /// Who shows this token, as one for any of `audiences`; none means the API server itself.
     pub async fn bearer(
+        &self,
+        registry: &Registry,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Result<Result<Bearer, Refusal>, Status> {
+        let found = self.find(registry, token, audiences, now).await?;
+        metrics::count_shown(found.is_ok());
+        Ok(found)
+    }
+
+    async fn find(
         &self,
         registry: &Registry,
         token: &str,

@@ -5,7 +5,7 @@ use model::{FieldError, Key, Object, Status};
 use serde_json::{Value, json};
 
 use super::claims::{Bound, Claims, Named};
-use super::{issuer, service_account_user};
+use super::{issuer, metrics, service_account_user};
 use crate::registry::metadata::time_text;
 use crate::registry::{Registry, body, decode};
 use crate::verbs::{Body, Context, Stored, Target, WriteOptions};
@@ -110,7 +110,9 @@ pub fn make(registry: &Registry, wish: &Wish, now: Timestamp) -> Result<Made, St
         nbf: now.as_second(),
         sub: service_account_user(&wish.namespace, &wish.account),
     };
-    Ok(Made { token: tokens.issuer().sign(&claims)?, audiences, expires })
+    let token = tokens.issuer().sign(&claims)?;
+    metrics::SIGNED.inc();
+    Ok(Made { token, audiences, expires })
 }
 
 fn bind(registry: &Registry, wish: &Wish) -> Result<Bound, Status> {

@@ -32,6 +32,9 @@ pub struct Server {
     serving: Option<JoinHandle<()>>,
 }
 
+/// The token of the user `jane`, in the group `dev`.
+pub const FIXED_TOKEN: &str = "a-fixed-token";
+
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -56,7 +59,10 @@ impl Server {
         let server = Server::start_closed(log, history).await;
         let registry =
             Registry::new(server.store.clone(), Table::builtin(), Schemas::builtin(), Entropy::from_seed(1));
-        let tokens = service::prepare_tokens(&config(server.folder.path(), &[])).await.unwrap();
+        let file = server.folder.path().join("tokens.csv");
+        std::fs::write(&file, format!("{FIXED_TOKEN},jane,7,dev\n")).unwrap();
+        let config = config(server.folder.path(), &["--token-auth-file", &file.to_string_lossy()]);
+        let tokens = service::prepare_tokens(&config).await.unwrap();
         server.state.open(Arc::new(registry.with_tokens(tokens)));
         let registry = server.state.registry().expect("it was just opened");
         service::first_objects(registry, server.port, None).await.expect("the first objects can be made");
