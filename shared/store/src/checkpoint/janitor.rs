@@ -21,7 +21,8 @@ use super::form::{ClassEntry, Manifest, Part};
 /// How often the log's length is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// A log shorter than this is not worth a checkpoint: a reader goes through it in a fraction of a second.
+/// A log shorter than this, or than the objects themselves, is not worth a checkpoint: a reader goes through this much in
+/// a fraction of a second, and through a million operations in a few.
 const SHORT_BYTES: u64 = 64 << 20;
 const SHORT_MESSAGES: u64 = 50_000;
 
@@ -109,7 +110,7 @@ impl Janitor {
         let live = self.partition.read().state.bytes;
         let long = |limit: u64| limit + limit * self.patience / 256;
         let messages = (bounds.last + 1).saturating_sub(bounds.first);
-        if bounds.bytes >= long(SHORT_BYTES.max(live / 4 * 3)) || messages >= long(SHORT_MESSAGES) {
+        if bounds.bytes >= long(SHORT_BYTES.max(live)) || messages >= long(SHORT_MESSAGES) {
             self.checkpoint().await?;
         }
         Ok(())
