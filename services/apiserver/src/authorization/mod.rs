@@ -32,6 +32,8 @@ pub use rule::Rule;
 
 /// The API group of roles and bindings.
 pub const GROUP: &str = "rbac.authorization.k8s.io";
+/// Of the keys of roles and bindings.
+const PREFIX: &str = "rbac.authorization.k8s.io/";
 /// The group of those who may do everything.
 pub const MASTERS: &str = "system:masters";
 
@@ -78,8 +80,27 @@ impl Authorizer {
     }
 
     /// 403 with the reason unless `identity` may do that.
-    pub fn authorize(&self, identity: &Identity, wanted: &Attributes<'_>) -> Result<(), Status> {
-        self.permissions(identity).authorize(&identity.user, wanted)
+    pub async fn authorize(&self, identity: &Identity, wanted: &Attributes<'_>) -> Result<(), Status> {
+        let mut permissions = self.permissions(identity);
+        if !permissions.allows(wanted) && self.catch_up().await {
+            permissions = self.permissions(identity);
+        }
+        permissions.authorize(&identity.user, wanted)
+    }
+
+    /// Whether `identity` may do that, and why.
+    pub async fn decide(&self, identity: &Identity, wanted: &Attributes<'_>) -> Decision {
+        let decision = self.permissions(identity).decide(wanted);
+        if !decision.allowed && self.catch_up().await {
+            return self.permissions(identity).decide(wanted);
+        }
+        decision
+    }
+
+    /// Our state may be behind the one in which something was granted: nobody is refused on account of that. While
+    /// the log is away, what is known counts.
+    async fn catch_up(&self) -> bool {
+        self.store.barrier_of(PREFIX).await.is_ok()
     }
 
     /// The rules of a role; `None` when there is no such role.
@@ -126,13 +147,12 @@ impl State {
     }
 
     fn begin(&mut self, store: &Store) {
-        let prefix = format!("{GROUP}/");
-        let listing = store.list(&prefix);
+        let listing = store.list(PREFIX);
         *self = State::default();
         for item in &listing.items {
             self.put(item);
         }
-        self.changes = store.watch(&prefix, listing.revision).ok();
+        self.changes = store.watch(PREFIX, listing.revision).ok();
     }
 
     fn apply(&mut self, change: &Change) {

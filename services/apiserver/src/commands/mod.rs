@@ -75,24 +75,17 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
         return Replies { replies: batch.items.iter().map(|_| Err(Status::bad_request(&why))).collect() };
     }
     let context = Context { identity: identity(&batch.user), now };
-    // Looked up once for all items.
-    let permissions = registry.authorizer().permissions(&context.identity);
     let patience = u64::try_from(now.as_millisecond()).map_or(0, |now| batch.deadline_ms.saturating_sub(now));
     let deadline = Instant::now() + Duration::from_millis(patience);
     let replies = stream::iter(batch.items)
         .map(|item| {
-            let (context, permissions) = (&context, &permissions);
+            let context = &context;
             async move {
                 let verb = verb_of(&item);
                 // Whoever asked has given up and asks again, perhaps for something else.
-                let reply = if Instant::now() >= deadline {
-                    Err(Status::new(Reason::Timeout, "the deadline of the request has passed"))
-                } else if let Err(refused) =
-                    permissions.authorize(&context.identity.user, &permission::attributes(&item))
-                {
-                    Err(refused)
-                } else {
-                    carry_out(registry, context, item).await
+                let reply = match Instant::now() >= deadline {
+                    true => Err(Status::new(Reason::Timeout, "the deadline of the request has passed")),
+                    false => permitted(registry, context, item).await,
                 };
                 metrics::count(verb, &reply);
                 reply
@@ -124,6 +117,12 @@ fn verb_of(item: &Write) -> &'static str {
         Write::Delete { .. } => "delete",
         Write::Bind { .. } => "bind",
     }
+}
+
+/// Carries out an item if whoever asks may do that.
+async fn permitted(registry: &Registry, context: &Context, item: Write) -> Reply {
+    registry.authorizer().authorize(&context.identity, &permission::attributes(&item)).await?;
+    carry_out(registry, context, item).await
 }
 
 async fn carry_out(registry: &Registry, context: &Context, item: Write) -> Reply {

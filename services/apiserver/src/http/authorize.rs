@@ -23,7 +23,7 @@ pub fn is_public(path: &str) -> bool {
 }
 
 /// 403 with the reason unless `identity` may do that.
-pub fn authorize(
+pub async fn authorize(
     registry: Option<&Arc<Registry>>,
     identity: &Identity,
     wanted: &Attributes<'_>,
@@ -31,14 +31,14 @@ pub fn authorize(
     match (wanted.on, registry) {
         _ if is_master(identity) => Ok(()),
         (On::Path(path), _) if wanted.verb == "get" && is_public(path) => Ok(()),
-        (_, Some(registry)) => registry.authorizer().authorize(identity, wanted),
+        (_, Some(registry)) => registry.authorizer().authorize(identity, wanted).await,
         // Nobody else has any rights before there are roles to read.
         (_, None) => Err(starting()),
     }
 }
 
 /// The same for a request about a path.
-pub fn path(
+pub async fn path(
     registry: Option<&Arc<Registry>>,
     identity: &Identity,
     method: &Method,
@@ -53,17 +53,21 @@ pub fn path(
         Method::OPTIONS => "options",
         _ => "other",
     };
-    authorize(registry, identity, &Attributes::path(verb, path))
+    authorize(registry, identity, &Attributes::path(verb, path)).await
 }
 
 /// The same for a request about objects.
-pub fn objects(registry: Option<&Arc<Registry>>, identity: &Identity, asked: &Asked) -> Result<(), Status> {
+pub async fn objects(
+    registry: Option<&Arc<Registry>>,
+    identity: &Identity,
+    asked: &Asked,
+) -> Result<(), Status> {
     let name = named_by_selector(asked);
     let resource = resource(asked, name.as_deref());
-    authorize(registry, identity, &Attributes::resource(asked.action.as_str(), resource))?;
+    authorize(registry, identity, &Attributes::resource(asked.action.as_str(), resource)).await?;
     if asked.action == Action::Get && matches!(resource.subresource, "exec" | "attach" | "portforward") {
         // A WebSocket begins with a GET, and does no less than the POST that was there before it.
-        authorize(registry, identity, &Attributes::resource("create", resource))?;
+        authorize(registry, identity, &Attributes::resource("create", resource)).await?;
     }
     Ok(())
 }
@@ -101,8 +105,8 @@ mod tests {
         Asked { action: path.action(method, &query).unwrap(), path, query, output: PLAIN }
     }
 
-    #[test]
-    fn only_health_and_version_are_for_everybody() {
+    #[tokio::test]
+    async fn only_health_and_version_are_for_everybody() {
         for (path, expected) in [
             ("/healthz", true),
             ("/readyz/ping", true),
@@ -113,10 +117,11 @@ mod tests {
         ] {
             assert_eq!(is_public(path), expected, "{path}");
         }
-        let ask =
-            |path_: &str| path(None, &anonymous(), &Method::GET, path_).map_err(|refused| refused.code());
-        assert_eq!((ask("/livez"), ask("/apis")), (Ok(()), Err(503)));
-        assert_eq!(path(None, &anonymous(), &Method::POST, "/livez").unwrap_err().code(), 503);
+        let nobody = anonymous();
+        let ask = async |method: Method, wanted: &str| path(None, &nobody, &method, wanted).await;
+        assert_eq!(ask(Method::GET, "/livez").await, Ok(()));
+        assert_eq!(ask(Method::GET, "/apis").await.unwrap_err().code(), 503);
+        assert_eq!(ask(Method::POST, "/livez").await.unwrap_err().code(), 503);
     }
 
     #[test]

@@ -89,7 +89,7 @@ async fn answer(
 ) -> Result<Response<Body>, Status> {
     let identity = authenticate(state, peer, request.uri().path(), request.headers()).await?;
     let wanted = wanted?;
-    wanted.authorize(state, &identity, request.method())?;
+    wanted.authorize(state, &identity, request.method()).await?;
     if wanted.is_long_running() {
         return dispatch(state, identity, wanted, request).await;
     }
@@ -119,7 +119,7 @@ async fn authenticate(
     };
     let Some(wished) = impersonate::wished(headers)? else { return Ok(identity) };
     for needed in impersonate::needed(&wished) {
-        authorize(registry, &identity, &needed)?;
+        authorize(registry, &identity, &needed).await?;
     }
     Ok(impersonate::become_of(wished))
 }
@@ -374,10 +374,10 @@ impl Wanted {
         matches!(self, Wanted::Objects(asked) if asked.action.mutates())
     }
 
-    fn authorize(&self, state: &State, identity: &Identity, method: &Method) -> Result<(), Status> {
+    async fn authorize(&self, state: &State, identity: &Identity, method: &Method) -> Result<(), Status> {
         match self {
-            Wanted::Objects(asked) => authorize::objects(state.registry(), identity, asked),
-            Wanted::Other { path, .. } => authorize::path(state.registry(), identity, method, path),
+            Wanted::Objects(asked) => authorize::objects(state.registry(), identity, asked).await,
+            Wanted::Other { path, .. } => authorize::path(state.registry(), identity, method, path).await,
         }
     }
 

@@ -11,13 +11,13 @@ use crate::verbs::{Identity, Target};
 const GROUP: &str = "authorization.k8s.io";
 
 /// Whether whoever asks may do it.
-pub fn of_oneself(registry: &Registry, identity: &Identity, review: &Object) -> Result<Value, Status> {
+pub async fn of_oneself(registry: &Registry, identity: &Identity, review: &Object) -> Result<Value, Status> {
     check(review, "SelfSubjectAccessReview", false)?;
-    Ok(answered(registry, identity, review))
+    Ok(answered(registry, identity, review).await)
 }
 
 /// Whether the user and groups in the review may do it.
-pub fn of_somebody(registry: &Registry, review: &Object, kind: &str) -> Result<Value, Status> {
+pub async fn of_somebody(registry: &Registry, review: &Object, kind: &str) -> Result<Value, Status> {
     check(review, kind, true)?;
     let identity = Identity {
         user: spec_text(review, "user").to_owned(),
@@ -25,11 +25,15 @@ pub fn of_somebody(registry: &Registry, review: &Object, kind: &str) -> Result<V
         groups: texts(review.at(&["spec", "groups"])),
         extra: extra(review.at(&["spec", "extra"])),
     };
-    Ok(answered(registry, &identity, review))
+    Ok(answered(registry, &identity, review).await)
 }
 
 /// The same, for those who may only ask about one namespace.
-pub fn of_somebody_here(registry: &Registry, target: &Target, review: &mut Object) -> Result<Value, Status> {
+pub async fn of_somebody_here(
+    registry: &Registry,
+    target: &Target,
+    review: &mut Object,
+) -> Result<Value, Status> {
     let kind = "LocalSubjectAccessReview";
     let named = review.str_at(&["spec", "resourceAttributes", "namespace"]);
     if named != target.namespace {
@@ -38,12 +42,11 @@ pub fn of_somebody_here(registry: &Registry, target: &Target, review: &mut Objec
         return Err(Status::invalid(GROUP, kind, "", &[wrong]));
     }
     review.set(&["metadata", "namespace"], target.namespace.as_str());
-    of_somebody(registry, review, kind)
+    of_somebody(registry, review, kind).await
 }
 
-fn answered(registry: &Registry, identity: &Identity, review: &Object) -> Value {
-    let Decision { allowed, reason } =
-        registry.authorizer().permissions(identity).decide(&attributes(review));
+async fn answered(registry: &Registry, identity: &Identity, review: &Object) -> Value {
+    let Decision { allowed, reason } = registry.authorizer().decide(identity, &attributes(review)).await;
     match reason.as_str() {
         "" => json!({ "allowed": allowed }),
         reason => json!({ "allowed": allowed, "reason": reason }),

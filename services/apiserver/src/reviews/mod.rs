@@ -40,9 +40,9 @@ pub async fn create(
     let status = match target.kind.plural.as_ref() {
         "selfsubjectreviews" => subject::review(identity),
         "tokenreviews" => token::review(registry, &review, context.now).await?,
-        "selfsubjectaccessreviews" => access::of_oneself(registry, identity, &review)?,
-        "subjectaccessreviews" => access::of_somebody(registry, &review, "SubjectAccessReview")?,
-        "localsubjectaccessreviews" => access::of_somebody_here(registry, target, &mut review)?,
+        "selfsubjectaccessreviews" => access::of_oneself(registry, identity, &review).await?,
+        "subjectaccessreviews" => access::of_somebody(registry, &review, "SubjectAccessReview").await?,
+        "localsubjectaccessreviews" => access::of_somebody_here(registry, target, &mut review).await?,
         "selfsubjectrulesreviews" => rules::review(registry, identity, &review)?,
         _ => return Err(no_such_part()),
     };

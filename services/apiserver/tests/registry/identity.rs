@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use apiserver::authorization::{Attributes, Resource};
 use apiserver::http::authenticate::from_token;
 use apiserver::nodes::tokens;
 use apiserver::registry::bootstrap;
@@ -6,6 +9,7 @@ use bus::node::TokenWish;
 use jiff::{SignedDuration, Timestamp};
 use model::Status;
 use serde_json::{Value, json};
+use store::memory::Faults;
 
 use crate::cluster::{Cluster, context, identity, now, pod, value};
 
@@ -207,6 +211,23 @@ async fn a_cluster_begins_with_roles_that_can_be_used() {
     ];
     for (user, spec, expected) in cases {
         assert_eq!(can(user, spec.clone()).await, expected, "{user} {spec}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_refused_by_a_server_that_is_behind() {
+    let slow = Faults { delay: Duration::from_millis(50), ..Faults::default() };
+    let cluster = Cluster::start_with(slow).await;
+    let other = cluster.another().await;
+    let vera = identity("vera", &[]);
+    let pods = Resource { resource: "pods", ..Resource::default() };
+    let wanted = Attributes::resource("list", pods);
+    for _ in 0..20 {
+        assert!(other.registry.authorizer().authorize(&vera, &wanted).await.is_err());
+        cluster.grant("vera", "view").await;
+        other.registry.authorizer().authorize(&vera, &wanted).await.expect("it was granted before she asked");
+        cluster.delete(&format!("clusterrolebindings.{RBAC}/view-vera")).await;
+        other.registry.catch_up("").await.expect("the log is there");
     }
 }
 
