@@ -9,14 +9,9 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use model::{Key, Revision};
+use placement::Effect;
+use placement::taint::{NOT_READY, UNREACHABLE, UNSCHEDULABLE};
 use serde_json::json;
-
-/// Taint of a node that says that it is not ready.
-pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
-/// Taint of a node that says nothing.
-pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-/// Taint of a cordoned node.
-pub const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// Conditions that nobody vouches for once the node is silent.
 const REPORTED_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -46,9 +41,18 @@ pub struct PodState {
     /// Its uid.
     pub uid: String,
     /// `spec.tolerations`.
-    pub tolerations: Vec<Toleration>,
+    pub tolerations: Vec<Bearing>,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+/// Taints that a pod bears, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bearing {
+    /// Which.
+    pub covers: placement::Toleration,
+    /// `tolerationSeconds`; `None` for ever.
+    pub seconds: Option<i64>,
 }
 
 // === impl NodeState ===
@@ -87,10 +91,20 @@ impl PodState {
         }
         let state = PodState {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
-            tolerations: spec.tolerations.clone().unwrap_or_default(),
+            tolerations: spec.tolerations.iter().flatten().filter_map(Bearing::read).collect(),
             deleting: pod.metadata.deletion_timestamp.is_some(),
         };
         Some((node, state))
+    }
+}
+
+// === impl Bearing ===
+
+impl Bearing {
+    fn read(toleration: &Toleration) -> Option<Self> {
+        let Toleration { key, operator, value, effect, toleration_seconds } = toleration.clone();
+        let covers = placement::Toleration::of(key, operator.as_deref(), value, effect.as_deref())?;
+        Some(Bearing { covers, seconds: toleration_seconds })
     }
 }
 
@@ -169,35 +183,28 @@ fn evict(node: &NodeState, pods: &BTreeMap<Key, PodState>, now: Timestamp, decis
 }
 
 /// When a pod must leave a node with these taints; `None` when it may stay for good.
-fn leaves_at(taints: &[Taint], tolerations: &[Toleration], now: Timestamp) -> Option<Timestamp> {
+fn leaves_at(taints: &[Taint], tolerations: &[Bearing], now: Timestamp) -> Option<Timestamp> {
     taints
         .iter()
-        .filter(|taint| taint.effect == "NoExecute")
+        .filter(|taint| taint.effect == Effect::NoExecute.name())
         .filter_map(|taint| {
             let added = taint.time_added.as_ref().map_or(now, |time| time.0);
-            let mut tolerating = tolerations.iter().filter(|one| tolerates(one, taint)).peekable();
+            let judged = judged(taint);
+            let mut tolerating = tolerations.iter().filter(|one| one.covers.tolerates(&judged)).peekable();
             if tolerating.peek().is_none() {
                 return Some(now);
             }
-            let seconds = tolerating.filter_map(|one| one.toleration_seconds).min()?;
+            let seconds = tolerating.filter_map(|one| one.seconds).min()?;
             Some(added.saturating_add(SignedDuration::from_secs(seconds.max(0))).unwrap_or(Timestamp::MAX))
         })
         .min()
 }
 
-/// Whether a toleration covers a taint, as the API documents `Toleration`.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or("");
-    let key = toleration.key.as_deref().unwrap_or("");
-    if !(effect.is_empty() || effect == taint.effect) || !(key.is_empty() || key == taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        _ => {
-            !key.is_empty()
-                && toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("")
-        }
+fn judged(taint: &Taint) -> placement::Taint {
+    placement::Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone().unwrap_or_default(),
+        effect: Effect::NoExecute,
     }
 }
 
@@ -308,6 +315,7 @@ mod tests {
     }
 
     fn pods(tolerations: Vec<Toleration>) -> BTreeMap<Key, PodState> {
+        let tolerations = tolerations.iter().filter_map(Bearing::read).collect();
         let pod = PodState { uid: "p".into(), tolerations, deleting: false };
         BTreeMap::from([(Key::object("", "pods", "default", "p"), pod)])
     }

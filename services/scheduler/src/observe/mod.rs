@@ -5,22 +5,20 @@
 //!  node JSON ─> node ─> nodes (a column per property, dense ids) <────┴─ view (who is where, assumed or seen)
 //! ```
 
-pub mod affinity;
 pub mod amount;
 pub mod bits;
 pub mod node;
 pub mod nodes;
 pub mod pod;
 pub mod shape;
-pub mod taint;
+pub mod taint_sets;
 pub mod view;
 
-pub use affinity::{NodeAffinity, Term};
 pub use amount::{Amounts, ResourceId, ResourceNames};
 pub use bits::Bits;
 pub use node::Node;
 pub use nodes::{NodeId, Nodes};
+pub use placement::NodeAffinity;
 pub use pod::Pod;
 pub use shape::{HostPort, Shape};
-pub use taint::{Effect, Taint, Toleration};
 pub use view::View;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use placement::{Labels, Taint, TaintJson};
 use serde::Deserialize;
 
-use super::affinity::Labels;
 use super::amount::AmountsByName;
-use super::{Amounts, Effect, ResourceNames, Taint};
+use super::{Amounts, ResourceNames};
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,13 +41,6 @@ struct Metadata {
 struct Spec {
     unschedulable: Option<bool>,
     taints: Option<Vec<TaintJson>>,
-}
-
-#[derive(Deserialize)]
-struct TaintJson {
-    key: Option<String>,
-    value: Option<String>,
-    effect: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,21 +83,10 @@ impl Node {
     }
 }
 
-impl TaintJson {
-    fn into_taint(self) -> Option<Taint> {
-        let effect = match self.effect.as_deref() {
-            Some("NoSchedule") => Effect::NoSchedule,
-            Some("PreferNoSchedule") => Effect::PreferNoSchedule,
-            Some("NoExecute") => Effect::NoExecute,
-            _ => return None,
-        };
-        Some(Taint { key: self.key.unwrap_or_default(), value: self.value.unwrap_or_default(), effect })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use placement::Effect;
     use serde_json::json;
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::shape::{HostPort, Needs};
-use super::taint::{TaintSet, TaintSets};
+use super::taint_sets::{TaintSet, TaintSets};
 use super::{Bits, Node, NodeAffinity, ResourceId};
 
 /// A node as the index of its row. Rows of nodes that are gone are used again.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use placement::{AffinityJson, TolerationJson};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::amount::AmountsByName;
 use super::shape::{HostPort, Needs};
-use super::{Amounts, Effect, NodeAffinity, ResourceNames, Toleration, affinity};
+use super::{Amounts, NodeAffinity, ResourceNames};
 
 /// Whose pods are that do not say.
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
@@ -79,20 +80,6 @@ struct Spec {
 #[derive(Deserialize)]
 struct Gate {
     name: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AffinityJson {
-    node_affinity: Option<affinity::Json>,
-}
-
-#[derive(Deserialize)]
-struct TolerationJson {
-    key: Option<String>,
-    operator: Option<String>,
-    value: Option<String>,
-    effect: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -180,11 +167,7 @@ impl Spec {
             requests,
             likely_cpu: likely.cpu,
             likely_memory: likely.memory,
-            affinity: NodeAffinity::of(
-                self.node_selector,
-                self.affinity.and_then(|affinity| affinity.node_affinity),
-            )
-            .map(Into::into),
+            affinity: NodeAffinity::of(self.node_selector, self.affinity).map(Into::into),
             tolerations: tolerations.collect(),
             ports,
             images,
@@ -252,24 +235,6 @@ impl Port {
         };
         let port = self.host_port.filter(|port| *port > 0)?;
         Some(HostPort { ip: or(&self.host_ip, "0.0.0.0"), protocol: or(&self.protocol, "TCP"), port })
-    }
-}
-
-impl TolerationJson {
-    /// `None` for an effect that we do not know, and so cannot tolerate.
-    fn into_toleration(self) -> Option<Toleration> {
-        let any_value = self.operator.as_deref() == Some("Exists");
-        Some(Toleration {
-            key: self.key.unwrap_or_default(),
-            value: (!any_value).then(|| self.value.unwrap_or_default()),
-            effect: match self.effect.as_deref() {
-                None | Some("") => None,
-                Some("NoSchedule") => Some(Effect::NoSchedule),
-                Some("PreferNoSchedule") => Some(Effect::PreferNoSchedule),
-                Some("NoExecute") => Some(Effect::NoExecute),
-                Some(_) => return None,
-            },
-        })
     }
 }
 

@@ -5,7 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{Amounts, NodeAffinity, Toleration};
+use placement::Toleration;
+
+use super::{Amounts, NodeAffinity};
 
 /// Everything that filters and scores look at.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]

@@ -1,7 +1,10 @@
 //! Nodes that were cordoned off take no pods but those that tolerate it.
 
+use placement::taint::UNSCHEDULABLE;
+use placement::{Effect, Taint};
+
 use crate::decide::framework::{Plugin, Refusal};
-use crate::observe::{Effect, NodeId, Nodes, Shape, Taint, taint};
+use crate::observe::{NodeId, Nodes, Shape};
 
 /// What users read.
 pub const REASON: &str = "node(s) were unschedulable";
@@ -17,12 +20,8 @@ impl<'a> Filter<'a> {
     /// `None` if no node is cordoned off, or the pod does not mind.
     pub fn prepare(nodes: &'a Nodes, shape: &Shape) -> Option<Self> {
         let cordoned = nodes.unschedulable()?;
-        let taint = Taint {
-            key: "node.kubernetes.io/unschedulable".to_owned(),
-            value: String::new(),
-            effect: Effect::NoSchedule,
-        };
-        (!taint::tolerated(&shape.tolerations, &taint)).then_some(Filter { cordoned })
+        let taint = Taint { key: UNSCHEDULABLE.to_owned(), value: String::new(), effect: Effect::NoSchedule };
+        (!placement::tolerated(&shape.tolerations, &taint)).then_some(Filter { cordoned })
     }
 
     /// Whether the node is open.

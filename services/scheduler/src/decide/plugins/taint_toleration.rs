@@ -2,8 +2,10 @@
 //!
 //! Nodes with the same taints share a number, so taints are judged once a set and looked up once a node.
 
+use placement::{Effect, Taint, Toleration};
+
 use crate::decide::framework::{Plugin, Refusal};
-use crate::observe::{Effect, NodeId, Nodes, Shape, Toleration, taint};
+use crate::observe::{NodeId, Nodes, Shape};
 
 /// What users read.
 pub const REASON: &str = "node(s) had untolerated taint(s)";
@@ -28,8 +30,8 @@ impl<'a> Filter<'a> {
     /// `None` if the pod tolerates everything there is.
     pub fn prepare(nodes: &'a Nodes, shape: &Shape) -> Option<Self> {
         let sets = nodes.taint_sets().iter();
-        let tolerated = |taint: &taint::Taint| {
-            taint.effect == Effect::PreferNoSchedule || taint::tolerated(&shape.tolerations, taint)
+        let tolerated = |taint: &Taint| {
+            taint.effect == Effect::PreferNoSchedule || placement::tolerated(&shape.tolerations, taint)
         };
         let tolerated: Vec<bool> = sets.map(|set| set.taints.iter().all(tolerated)).collect();
         tolerated.contains(&false).then_some(Filter { nodes, tolerated })
@@ -52,9 +54,8 @@ impl<'a> Scorer<'a> {
     pub fn prepare(nodes: &'a Nodes, shape: &Shape) -> Option<Self> {
         let relevant = |one: &&Toleration| one.effect.is_none_or(|effect| effect == Effect::PreferNoSchedule);
         let tolerations: Vec<Toleration> = shape.tolerations.iter().filter(relevant).cloned().collect();
-        let intolerable = |one: &&taint::Taint| {
-            one.effect == Effect::PreferNoSchedule && !taint::tolerated(&tolerations, one)
-        };
+        let intolerable =
+            |one: &&Taint| one.effect == Effect::PreferNoSchedule && !placement::tolerated(&tolerations, one);
         let sets = nodes.taint_sets().iter();
         let intolerable: Vec<i64> =
             sets.map(|set| set.taints.iter().filter(intolerable).count() as i64).collect();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub type Labels = BTreeMap<String, String>;
 
 /// The only field that a node is selected by.
-const NAME: &str = "metadata.name";
+pub const NAME: &str = "metadata.name";
 
 /// What a pod says about its nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -31,34 +31,40 @@ pub struct Term {
     pub fields: Vec<Requirement>,
 }
 
-/// `spec.affinity.nodeAffinity` in JSON.
-#[derive(Deserialize)]
+/// `spec.affinity` in JSON, as far as it is about nodes.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Json {
+pub struct AffinityJson {
+    node_affinity: Option<NodeAffinityJson>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeAffinityJson {
     required_during_scheduling_ignored_during_execution: Option<RequiredJson>,
     preferred_during_scheduling_ignored_during_execution: Option<Vec<PreferredJson>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RequiredJson {
     node_selector_terms: Option<Vec<TermJson>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct PreferredJson {
     weight: i32,
     preference: TermJson,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TermJson {
     match_expressions: Option<Vec<RequirementJson>>,
     match_fields: Option<Vec<RequirementJson>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct RequirementJson {
     key: String,
     operator: String,
@@ -69,10 +75,10 @@ struct RequirementJson {
 
 impl NodeAffinity {
     /// What a pod's `nodeSelector` and `nodeAffinity` say together; `None` if nothing.
-    pub fn of(selector: Option<BTreeMap<String, String>>, affinity: Option<Json>) -> Option<Self> {
+    pub fn of(selector: Option<BTreeMap<String, String>>, affinity: Option<AffinityJson>) -> Option<Self> {
         let mut node_affinity =
             NodeAffinity { selector: selector.into_iter().flatten().collect(), ..NodeAffinity::default() };
-        if let Some(json) = affinity {
+        if let Some(json) = affinity.and_then(|affinity| affinity.node_affinity) {
             let terms = |required: RequiredJson| required.node_selector_terms.unwrap_or_default();
             let required = json.required_during_scheduling_ignored_during_execution.map(terms);
             node_affinity.required = required.map(|terms| terms.into_iter().map(Term::from).collect());
@@ -150,9 +156,12 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    fn parsed(node_affinity: Value) -> AffinityJson {
+        serde_json::from_value(json!({"nodeAffinity": node_affinity})).expect("an affinity")
+    }
+
     fn affinity(json: Value) -> NodeAffinity {
-        NodeAffinity::of(None, Some(serde_json::from_value(json).expect("an affinity")))
-            .expect("it says something")
+        NodeAffinity::of(None, Some(parsed(json))).expect("it says something")
     }
 
     fn required(terms: Value) -> NodeAffinity {
@@ -199,12 +208,9 @@ mod tests {
         assert!(!required(json!([])).admits("n", &node));
         let both = NodeAffinity::of(
             Some(BTreeMap::from([("disk".to_owned(), "ssd".to_owned())])),
-            Some(
-                serde_json::from_value(json!({
-                    "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [zone("a")]}
-                }))
-                .expect("an affinity"),
-            ),
+            Some(parsed(json!({
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [zone("a")]}
+            }))),
         );
         assert!(!both.expect("it says something").admits("n", &node), "the node selector must hold as well");
     }
