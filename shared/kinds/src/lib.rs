@@ -45,6 +45,7 @@ mod rbac;
 mod review;
 mod secret;
 pub mod service;
+pub mod storage;
 mod volume;
 
 mod plain;
@@ -93,7 +94,8 @@ fn builtin_rows() -> Vec<Kind> {
     rows.extend(networking::kinds());
     rows.push(plain::pod_disruption_budget());
     rows.extend(rbac::kinds());
-    rows.extend([plain::storage_class(), plain::priority_class(), lease::kind(), endpoints::slice()]);
+    rows.extend(storage::kinds());
+    rows.extend([plain::priority_class(), lease::kind(), endpoints::slice()]);
     rows.push(definition::kind());
     rows
 }

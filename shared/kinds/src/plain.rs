@@ -86,43 +86,6 @@ fn controller_name(object: &Object) -> String {
     format!("{}{group}/{}", text("kind").to_lowercase(), text("name"))
 }
 
-/// `StorageClass`
-pub fn storage_class() -> Kind {
-    let text = |object: &Object, field: &str| object.str_at(&[field]).to_owned();
-    let columns = vec![
-        Column { format: "name", ..Column::text("Name", "Name of the class.", storage_class_name) },
-        Column::text("Provisioner", "Who makes its volumes.", move |object| text(object, "provisioner")),
-        Column::text("ReclaimPolicy", "What becomes of a volume without a claim.", move |object| {
-            or(&text(object, "reclaimPolicy"), "Delete").to_owned()
-        }),
-        Column::text("VolumeBindingMode", "When a claim gets its volume.", move |object| {
-            or(&text(object, "volumeBindingMode"), "Immediate").to_owned()
-        }),
-        Column::new("AllowVolumeExpansion", "string", "Whether its volumes can grow.", |object, _| {
-            object.get("allowVolumeExpansion").and_then(Value::as_bool).unwrap_or(false).into()
-        }),
-        Column::age(),
-    ];
-    let kind = Kind::cluster("storage.k8s.io", "v1", "StorageClass", "storageclasses")
-        .short(&["sc"])
-        .with_hooks(|hooks| {
-            hooks.default = |object| {
-                fill::text(object, "reclaimPolicy", "Delete");
-                fill::text(object, "volumeBindingMode", "Immediate");
-            };
-        });
-    Kind { columns, ..kind }
-}
-
-fn storage_class_name(object: &Object) -> String {
-    const MARKS: [&str; 2] =
-        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-    match MARKS.iter().any(|mark| object.str_at(&["metadata", "annotations", mark]) == "true") {
-        true => format!("{} (default)", object.name()),
-        false => object.name().to_owned(),
-    }
-}
-
 /// `PriorityClass`
 pub fn priority_class() -> Kind {
     Kind::cluster("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses")
@@ -206,19 +169,6 @@ pub fn spec_or_unset(object: &Object, field: &str) -> String {
 mod tests {
     use super::*;
     use crate::testing::{defaulted, headings, object, row, said};
-
-    #[test]
-    fn a_default_class_says_so() {
-        let class = defaulted(
-            &storage_class(),
-            json!({"metadata": {"name": "s", "annotations": {
-            "storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "x.io/y"}),
-        );
-        assert_eq!(
-            row(&storage_class(), &object(class)),
-            "s (default) | x.io/y | Delete | Immediate | false | <unknown>"
-        );
-    }
 
     #[test]
     fn a_priority_stays() {

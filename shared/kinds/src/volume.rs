@@ -202,6 +202,13 @@ fn validate_volume(object: &Object) -> Errors {
     spec.at("volumeMode").may_be_one_of(&VOLUME_MODES, &mut errors);
     spec.at("storageClassName").may(names::dns_subdomain, &mut errors);
     validate_sources(&spec, &mut errors);
+    let affinity = spec.at("nodeAffinity");
+    if affinity.is_set() {
+        match affinity.at("required").is_set() {
+            true => crate::pod::placement::node_selector(&affinity.at("required"), &mut errors),
+            false => errors.push(affinity.at("required").required("must specify required node constraints")),
+        }
+    }
     errors
 }
 
@@ -215,8 +222,12 @@ fn validate_sources(spec: &Field<'_>, errors: &mut Errors) {
         .extend(sources.map(|(name, _)| spec.at(name).forbidden("may not specify more than 1 volume type")));
     match first {
         "hostPath" => crate::pod::volumes::host_path(&spec.at(first), errors),
-        "local" if !spec.at("nodeAffinity").is_set() => {
-            errors.push(FieldError::required("metadata.annotations", "Local volume requires node affinity"));
+        "local" => {
+            crate::pod::volumes::local_path(&spec.at(first).at("path"), errors);
+            if !spec.at("nodeAffinity").is_set() {
+                let detail = "Local volume requires node affinity";
+                errors.push(FieldError::required("metadata.annotations", detail));
+            }
         }
         _ => (),
     }
@@ -235,6 +246,10 @@ fn validate_volume_update(new: &Object, old: &Object) -> Errors {
         errors.push(FieldError::forbidden("spec.persistentvolumesource", detail));
     }
     Field::new("volumeMode", new.at("volumeMode").value).unchanged(&old.at("volumeMode"), &mut errors);
+    // Where the data is does not change; it may be said later.
+    if old.at("nodeAffinity").is_set() {
+        new.at("nodeAffinity").unchanged(&old.at("nodeAffinity"), &mut errors);
+    }
     errors
 }
 
@@ -383,6 +398,28 @@ mod tests {
         assert!(
             said(validate_claim_update(&claim("1Gi", "Bound"), &claim("2Gi", "Bound")))
                 .starts_with("spec.resources.requests.storage: Forbidden")
+        );
+    }
+
+    #[test]
+    fn a_local_volume_says_where_it_is_and_stays_there() {
+        let on = |node: &str| {
+            object(json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "local": {"path": "/x"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]}}}}))
+        };
+        assert_eq!(said(validate_volume(&on("a"))), "");
+        assert!(
+            said(validate_volume_update(&on("b"), &on("a"))).starts_with("spec.nodeAffinity: Invalid value")
+        );
+        let mut nowhere = on("a");
+        nowhere.take(&["spec", "nodeAffinity"]);
+        assert_eq!(said(validate_volume_update(&on("a"), &nowhere)), "");
+        nowhere.set(&["spec", "local", "path"], "../x");
+        assert_eq!(
+            said(validate_volume(&nowhere)),
+            "spec.local.path: Invalid value: \"../x\": must not contain '..'\n\
+             metadata.annotations: Required value: Local volume requires node affinity"
         );
     }
 

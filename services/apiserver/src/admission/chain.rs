@@ -5,7 +5,9 @@ use kinds::Kind;
 use model::{Key, Object, Status};
 use store::{Op, Store};
 
-use super::{escalation, namespace_lifecycle, priority, service_account, service_addresses, tolerations};
+use super::{
+    escalation, namespace_lifecycle, priority, service_account, service_addresses, storage, tolerations,
+};
 use crate::authorization::Authorizer;
 use crate::registry::{Registry, decode};
 use crate::verbs::{Context, Identity, Target};
@@ -54,15 +56,16 @@ type Validate = fn(&Request<'_>, &Object) -> Result<(), Status>;
 
 /// The namespace first: without it nothing else matters. Addresses last: they are only taken for an object that
 /// every other plugin lets pass.
-const MUTATE: [Mutate; 5] = [
+const MUTATE: [Mutate; 6] = [
     namespace_lifecycle::check,
     service_account::mutate,
     priority::mutate,
     tolerations::mutate,
+    storage::mutate,
     service_addresses::mutate,
 ];
 
-const VALIDATE: [Validate; 2] = [namespace_lifecycle::validate, escalation::validate];
+const VALIDATE: [Validate; 3] = [namespace_lifecycle::validate, escalation::validate, storage::validate];
 
 /// Runs the first phase.
 pub fn mutate(request: &Request<'_>, object: &mut Object, beside: &mut Vec<Op>) -> Result<(), Status> {

@@ -15,6 +15,7 @@ mod namespace_lifecycle;
 mod priority;
 mod service_account;
 mod service_addresses;
+mod storage;
 mod tolerations;
 
 pub use chain::{Operation, Request, View, mutate, validate};

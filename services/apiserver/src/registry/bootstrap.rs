@@ -1,5 +1,5 @@
-//! What a cluster has from the beginning: its roles, its namespaces, the two system priority classes and its own
-//! service.
+//! What a cluster has from the beginning: its roles, its namespaces, the two system priority classes, a storage class
+//! and its own service.
 
 use std::net::Ipv4Addr;
 
@@ -42,6 +42,7 @@ pub async fn ensure(registry: &Registry, context: &Context, port: u16) -> Result
         });
         make(registry, &context, ("scheduling.k8s.io", "v1", "priorityclasses"), "", class).await?;
     }
+    make(registry, &context, ("storage.k8s.io", "v1", "storageclasses"), "", default_class()).await?;
     let service = json!({
         "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {
@@ -51,6 +52,20 @@ pub async fn ensure(registry: &Registry, context: &Context, port: u16) -> Result
         },
     });
     make(registry, &context, ("", "v1", "services"), "default", service).await
+}
+
+/// Volumes on the disk of whichever node their first pod gets. Who wants another default takes the mark off: the
+/// class itself comes back.
+fn default_class() -> Value {
+    json!({
+        "metadata": {
+            "name": "local-path",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "sampan.io/local-path",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    })
 }
 
 fn apiserver() -> Identity {

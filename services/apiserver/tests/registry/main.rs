@@ -14,5 +14,6 @@ mod identity;
 mod list;
 mod nodes;
 mod patch;
+mod storage;
 mod update;
 mod watch;

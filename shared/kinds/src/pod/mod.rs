@@ -8,7 +8,7 @@
 mod columns;
 mod containers;
 mod defaults;
-mod placement;
+pub mod placement;
 mod probes;
 mod resources;
 mod spec;

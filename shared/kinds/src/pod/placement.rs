@@ -58,16 +58,21 @@ pub fn tolerations(tolerations: &Field<'_>, errors: &mut Errors) {
 fn node_affinity(affinity: &Field<'_>, errors: &mut Errors) {
     let required = affinity.at(REQUIRED);
     if required.is_set() {
-        let terms = required.at("nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.push(terms.required("must have at least one node selector term"));
-        }
-        terms.items().for_each(|term| node_term(&term, errors));
+        node_selector(&required, errors);
     }
     for preferred in affinity.at(PREFERRED).items() {
         weight(&preferred, errors);
         node_term(&preferred.at("preference"), errors);
     }
+}
+
+/// Judges a node selector: of a pod, or of a volume that is not everywhere.
+pub fn node_selector(selector: &Field<'_>, errors: &mut Errors) {
+    let terms = selector.at("nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.push(terms.required("must have at least one node selector term"));
+    }
+    terms.items().for_each(|term| node_term(&term, errors));
 }
 
 fn node_term(term: &Field<'_>, errors: &mut Errors) {

@@ -108,6 +108,12 @@ pub fn host_path(source: &Field<'_>, errors: &mut Errors) {
     }
 }
 
+/// Judges the path of a PersistentVolume on its node.
+pub fn local_path(path: &Field<'_>, errors: &mut Errors) {
+    required(path, errors);
+    no_backsteps(path, errors);
+}
+
 fn no_backsteps(path: &Field<'_>, errors: &mut Errors) {
     if path.text().split('/').any(|part| part == "..") {
         errors.push(path.invalid("must not contain '..'"));
