@@ -5,12 +5,18 @@
 //!  loadtest store fill       objects created, a checkpoint written
 //!  loadtest store overwrite  objects replaced at random, the log kept short meanwhile
 //!  loadtest store restart    a store opened from a checkpoint
+//!  loadtest cluster density  a Deployment from nothing to thousands of pods that run on hollow nodes, and back
+//!  loadtest cluster churn    its pods replaced again and again
+//!  loadtest cluster idle     thousands of hollow nodes with nothing to do
+//!  loadtest cluster schedule pods for thousands of node objects: what the schedulers alone can do
 //! ```
 //! Every command starts a nats-server of its own in a temporary folder (or uses `--url`), with an fsync before each
 //! acknowledgement. Run with `--release`.
 
+mod cluster_load;
 mod measure;
 mod objects;
+mod plot;
 mod report;
 mod store_load;
 
@@ -35,6 +41,9 @@ enum Part {
     /// The store alone.
     #[command(subcommand)]
     Store(store_load::Load),
+    /// The whole control plane with hollow nodes.
+    #[command(subcommand)]
+    Cluster(cluster_load::Load),
 }
 
 #[tokio::main]
@@ -43,6 +52,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let report = match args.part {
         Part::Store(load) => store_load::run(load).await?,
+        Part::Cluster(load) => cluster_load::run(load).await?,
     };
     report.print(args.json);
     Ok(())

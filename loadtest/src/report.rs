@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 /// The numbers of one run, in the order in which they were added.
 pub struct Report {
     title: String,
-    lines: Vec<(&'static str, f64, &'static str)>,
+    lines: Vec<(String, f64, &'static str)>,
 }
 
 impl Report {
@@ -15,12 +15,12 @@ impl Report {
     }
 
     /// Adds a number with its unit.
-    pub fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
-        self.lines.push((name, value, unit));
+    pub fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.lines.push((name.into(), value, unit));
     }
 
     /// Adds bytes as megabytes.
-    pub fn add_bytes(&mut self, name: &'static str, bytes: u64) {
+    pub fn add_bytes(&mut self, name: impl Into<String>, bytes: u64) {
         self.add(name, bytes as f64 / 1e6, "MB");
     }
 
@@ -29,12 +29,12 @@ impl Report {
         if as_json {
             let mut map = Map::new();
             map.insert("run".into(), json!(self.title));
-            map.extend(self.lines.iter().map(|(name, value, _)| ((*name).to_owned(), Value::from(*value))));
+            map.extend(self.lines.iter().map(|(name, value, _)| (name.clone(), Value::from(*value))));
             return println!("{}", Value::Object(map));
         }
         println!("{}", self.title);
         for (name, value, unit) in &self.lines {
-            println!("  {name:<24} {value:>14.2} {unit}");
+            println!("  {name:<28} {value:>14.2} {unit}");
         }
     }
 }
