@@ -34,8 +34,9 @@ status: ## Show which parts of it run
 schemas: ## Derive the API's types from their pinned packages and compare with the committed file
 	$(CARGO) run --quiet --locked -p xtask -- schemas --check
 
-images: setup ## Make the test images (redis, busybox) from Debian's packages, without a registry
-	hack/images .tools/images
+images: setup ## Make the test images (redis, memcached, busybox, the example operator) without a registry
+	$(CARGO) build --locked -p memcached-operator
+	hack/images .tools/images $(TARGET_DIR)/debug/memcached-operator
 
 fmt: ## Check the formatting
 	$(CARGO) fmt --all --check
