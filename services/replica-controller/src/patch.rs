@@ -1,18 +1,21 @@
-//! Patches that both controllers send.
+//! The patch that every controller here sends.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Fields of the two kinds of status that are left out when there is nothing to say, and so must be taken away.
-const OPTIONAL: [&str; 9] = [
+/// Fields of the kinds of status that are left out when there is nothing to say, and so must be taken away.
+const OPTIONAL: [&str; 12] = [
     "availableReplicas",
     "collisionCount",
     "conditions",
     "fullyLabeledReplicas",
+    "numberAvailable",
+    "numberUnavailable",
     "readyReplicas",
     "replicas",
     "terminatingReplicas",
     "unavailableReplicas",
+    "updatedNumberScheduled",
     "updatedReplicas",
 ];
 
@@ -24,22 +27,4 @@ pub fn status(status: &impl Serialize) -> Value {
         fields.extend(set);
     }
     json!({"status": fields})
-}
-
-/// An owner reference of the one controller that manages an object.
-pub fn controller_reference(api_version: &str, kind: &str, name: &str, uid: &str) -> Value {
-    json!({
-        "apiVersion": api_version, "kind": kind, "name": name, "uid": uid,
-        "controller": true, "blockOwnerDeletion": true,
-    })
-}
-
-/// A strategic merge patch that adds an owner. Refused when the object is another one by now.
-pub fn adopt(reference: Value, uid: &str) -> Value {
-    json!({"metadata": {"uid": uid, "ownerReferences": [reference]}})
-}
-
-/// A strategic merge patch that takes an owner away. Refused when the object is another one by now.
-pub fn release(owner_uid: &str, uid: &str) -> Value {
-    json!({"metadata": {"uid": uid, "ownerReferences": [{"$patch": "delete", "uid": owner_uid}]}})
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus::command::{Resource, Write};
+use bus::command::Write;
 use client::{Decision, Note, NoteKind};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
@@ -28,7 +28,7 @@ pub fn decide(set: &StatefulSet, family: &Family<'_>, now: Timestamp) -> Decisio
     let revisions = revisions(set, &family.revisions, &used);
     let mut decision = Decision::default();
     decision.writes.extend(revisions.write.clone());
-    decision.writes.extend(revisions.superfluous.iter().map(|revision| delete_revision(revision)));
+    decision.writes.extend(revisions.superfluous.iter().map(|revision| client::revisions::delete(revision)));
     Step { set, family, revisions: &revisions, now }.take(&mut decision);
     decision.writes.extend(status::update(set, &family.pods, &revisions, now));
     if min_ready_seconds(set) > 0 {
@@ -182,15 +182,6 @@ impl Step<'_> {
 
 fn min_ready_seconds(set: &StatefulSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
-}
-
-fn delete_revision(revision: &k8s_openapi::api::apps::v1::ControllerRevision) -> Write {
-    Write::Delete {
-        resource: Resource::new("apps", "v1", "controllerrevisions"),
-        namespace: revision.metadata.namespace.clone().unwrap_or_default(),
-        name: revision.metadata.name.clone().unwrap_or_default(),
-        options: bytes::Bytes::new(),
-    }
 }
 
 #[cfg(test)]

@@ -37,8 +37,7 @@ pub struct Family<'a> {
 
 /// The uid of the object's managing owner.
 pub fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
-    let owners = metadata.owner_references.iter().flatten();
-    owners.filter(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str()).next()
+    client::ownership::controller_of(metadata.owner_references.as_ref()).map(|owner| owner.uid.as_str())
 }
 
 // === impl StatefulSets ===

@@ -15,10 +15,9 @@ const INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 
 /// The reference by which a set manages what it makes.
 pub fn owner_reference(set: &StatefulSet) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": set.metadata.name, "uid": set.metadata.uid,
-        "controller": true, "blockOwnerDeletion": true,
-    })
+    let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+    let (name, uid) = (text(&set.metadata.name), text(&set.metadata.uid));
+    client::ownership::controller_reference("apps/v1", "StatefulSet", &name, &uid)
 }
 
 /// `<set>-<ordinal>`.

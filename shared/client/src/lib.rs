@@ -12,8 +12,10 @@
 pub mod controller;
 pub mod events;
 pub mod follow;
+pub mod ownership;
 pub mod queue;
 pub mod reader;
+pub mod revisions;
 pub mod writer;
 
 pub use controller::{Controller, Decision};

@@ -17,6 +17,7 @@ pub mod revision;
 pub mod selector;
 pub mod spelling;
 pub mod status;
+pub mod template;
 
 pub use key::{Class, Key};
 pub use object::Object;

@@ -1,6 +1,7 @@
 //! A plan about a Deployment as writes to the API.
 
 use bus::command::{PatchFormat, Resource, Write};
+use client::ownership;
 use serde_json::{Map, Value, json};
 
 use super::decide::{NewSet, Plan};
@@ -42,10 +43,10 @@ pub fn writes(deployment: &Deployment, plan: &Plan<'_>) -> (Vec<Write>, Vec<Inte
     };
     for set in &plan.adopt {
         let reference = reference(deployment);
-        add(patch_set(set, PatchFormat::Strategic, &patch::adopt(reference, &set.uid)), Intent::Quiet);
+        add(patch_set(set, PatchFormat::Strategic, &ownership::adopt(reference, &set.uid)), Intent::Quiet);
     }
     for set in &plan.release {
-        let release = patch::release(&deployment.uid, &set.uid);
+        let release = ownership::release(&deployment.uid, &set.uid);
         add(patch_set(set, PatchFormat::Strategic, &release), Intent::Quiet);
     }
     if let Some(new) = &plan.create {
@@ -95,7 +96,7 @@ fn create(deployment: &Deployment, new: &NewSet<'_>) -> Write {
 }
 
 fn reference(deployment: &Deployment) -> Value {
-    patch::controller_reference("apps/v1", "Deployment", deployment.name(), &deployment.uid)
+    ownership::controller_reference("apps/v1", "Deployment", deployment.name(), &deployment.uid)
 }
 
 fn change(set: &Set, draft: &Draft<'_>) -> Value {

@@ -43,7 +43,7 @@ fn template_of(version: i32) -> Value {
 /// The set of `web:<version>`, whose revision is the version, with as many available pods as told, and made for a
 /// Deployment of 10.
 pub fn set(version: i32, replicas: i32, available: i32) -> Set {
-    let hash = template::hash(&Template(template_of(version)), None);
+    let hash = model::template::hash(&template_of(version), None);
     let name = format!("web-{hash}");
     let json = json!({
         "metadata": {

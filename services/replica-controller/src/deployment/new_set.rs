@@ -35,7 +35,7 @@ pub fn name(observation: &Observation<'_>) -> Name {
     let deployment = observation.deployment;
     let mut collisions = deployment.status.collision_count;
     loop {
-        let hash = template::hash(&deployment.template, collisions);
+        let hash = model::template::hash(&deployment.template.0, collisions);
         let name = format!("{}-{hash}", deployment.name());
         let is_taken = (observation.named)(&name).is_some_and(|set| {
             set.manager.as_deref() != Some(&deployment.uid)

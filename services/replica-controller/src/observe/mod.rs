@@ -15,13 +15,7 @@ pub use owned::Owned;
 pub use pods::{Phase, Pod};
 pub use sets::{Set, Template};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
-
-/// The owner that manages an object, if any.
-pub fn controller_of(owners: Option<&Vec<OwnerReference>>) -> Option<&OwnerReference> {
-    owners?.iter().find(|owner| owner.controller == Some(true))
-}
 
 /// A time as the API writes it: whole seconds.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use client::ownership::controller_of;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
-use super::controller_of;
 use super::owned::Dependent;
 
 /// Cheap pods go first when a set shrinks.

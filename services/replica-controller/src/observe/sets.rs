@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use client::ownership::controller_of;
 use k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -9,7 +10,6 @@ use model::{Key, LabelSelector};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::controller_of;
 use super::owned::Dependent;
 
 /// A set of equal pods.

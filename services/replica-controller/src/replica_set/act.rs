@@ -1,6 +1,7 @@
 //! A plan about a set as writes to the API.
 
 use bus::command::{PatchFormat, Resource, Write};
+use client::ownership;
 use serde_json::{Map, Value, json};
 
 use super::decide::Plan;
@@ -75,15 +76,15 @@ fn create(set: &Set) -> Write {
 
 fn reference(set: &Set) -> Value {
     let (api_version, kind) = set.type_names();
-    crate::patch::controller_reference(api_version, kind, set.name(), &set.uid)
+    ownership::controller_reference(api_version, kind, set.name(), &set.uid)
 }
 
 fn adopt(set: &Set, pod: &Pod) -> Write {
-    patch_pod(set, pod, crate::patch::adopt(reference(set), &pod.uid))
+    patch_pod(set, pod, ownership::adopt(reference(set), &pod.uid))
 }
 
 fn release(set: &Set, pod: &Pod) -> Write {
-    patch_pod(set, pod, crate::patch::release(&set.uid, &pod.uid))
+    patch_pod(set, pod, ownership::release(&set.uid, &pod.uid))
 }
 
 fn patch_pod(set: &Set, pod: &Pod, patch: Value) -> Write {
