@@ -94,13 +94,23 @@ pub enum Purpose {
 impl Ca {
     /// The CA of a data folder and the server's certificate for `names`, both made if need be.
     pub fn prepare(folder: &Path, names: &[String], now: SystemTime) -> Result<(Ca, Pair), CaError> {
-        std::fs::create_dir_all(folder).map_err(at(folder))?;
-        let path = folder.join("lock");
-        let lock = File::create(&path).map_err(at(&path))?;
-        lock.lock().map_err(at(&path))?;
+        let _lock = lock(folder)?;
         let ca = Ca::open(folder, now)?;
         let server = ca.server(folder, names, now)?;
         Ok((ca, server))
+    }
+
+    /// The CA of a data folder alone, made if need be: for another server that its word is to count for.
+    pub fn shared(folder: &Path, now: SystemTime) -> Result<Ca, CaError> {
+        let _lock = lock(folder)?;
+        Ca::open(folder, now)
+    }
+
+    /// The CA of a data folder that has one already.
+    pub fn existing(folder: &Path) -> Result<Ca, CaError> {
+        let path = folder.join("ca.crt");
+        std::fs::metadata(&path).map_err(at(&path))?;
+        Ca::open(folder, UNIX_EPOCH)
     }
 
     fn open(folder: &Path, now: SystemTime) -> Result<Ca, CaError> {
@@ -130,19 +140,31 @@ impl Ca {
 
     fn server(&self, folder: &Path, names: &[String], now: SystemTime) -> Result<Pair, CaError> {
         let (certificate_path, key_path) = (folder.join("apiserver.crt"), folder.join("apiserver.key"));
-        let certificate = private_file::read(&certificate_path).map_err(at(&certificate_path))?;
-        let key = private_file::read(&key_path).map_err(at(&key_path))?;
-        if let (Some(certificate), Some(key)) = (certificate, key) {
-            let pair = Pair { certificate, key };
-            if self.vouches_for(&pair, now) && covers(&pair.certificate, names) {
-                return Ok(pair);
-            }
+        let kept = self.kept(&certificate_path, &key_path, names, now)?;
+        if let Some(pair) = kept {
+            return Ok(pair);
         }
         let pair = self.issue(&Purpose::Server(names.to_vec()), now)?;
         private_file::write(&key_path, pair.key.as_bytes(), PRIVATE).map_err(at(&key_path))?;
         private_file::write(&certificate_path, pair.certificate.as_bytes(), PUBLIC)
             .map_err(at(&certificate_path))?;
         Ok(pair)
+    }
+
+    /// The certificate of a server in these files, if it is good for a while yet and names exactly `names`.
+    pub fn kept(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<Option<Pair>, CaError> {
+        let found = private_file::read(certificate).map_err(at(certificate))?;
+        let Some((certificate, key)) = found.zip(private_file::read(key).map_err(at(key))?) else {
+            return Ok(None);
+        };
+        let pair = Pair { certificate, key };
+        Ok((self.vouches_for(&pair, now) && covers(&pair.certificate, names)).then_some(pair))
     }
 
     /// Signs a new certificate with a new key.
@@ -186,6 +208,15 @@ impl Ca {
         let same_key = leaf.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
         signed && same_key && end > seconds(now + RENEW_BEFORE)
     }
+}
+
+/// Held by whoever makes what is missing.
+fn lock(folder: &Path) -> Result<File, CaError> {
+    std::fs::create_dir_all(folder).map_err(at(folder))?;
+    let path = folder.join("lock");
+    let lock = File::create(&path).map_err(at(&path))?;
+    lock.lock().map_err(at(&path))?;
+    Ok(lock)
 }
 
 fn new_ca(now: SystemTime) -> Result<(String, KeyPair), CaError> {
@@ -281,6 +312,14 @@ mod tests {
         assert_ne!(renamed.certificate, renewed.certificate);
         assert_eq!(ca.certificate, same_ca.certificate);
         assert!(ca.vouches_for(&renewed, later));
+    }
+
+    #[test]
+    fn a_ca_that_is_there_is_used_and_none_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Ca::existing(folder.path()).is_err() && !folder.path().join("ca.key").exists());
+        let (ca, _) = Ca::prepare(folder.path(), &names(&["a"]), SystemTime::now()).unwrap();
+        assert_eq!(Ca::existing(folder.path()).unwrap().certificate, ca.certificate);
     }
 
     #[test]

@@ -23,9 +23,13 @@ pub fn ensure(path: &Path, server: &str, ca: &Ca, now: SystemTime) -> Result<(),
     if kept {
         return Ok(());
     }
+    private_file::write(path, issue(server, ca, now)?.as_bytes(), PRIVATE).map_err(at)
+}
+
+/// A new kubeconfig, with a new certificate in it.
+pub fn issue(server: &str, ca: &Ca, now: SystemTime) -> Result<String, CaError> {
     let purpose = Purpose::Client { user: ADMIN.to_owned(), group: MASTERS.to_owned() };
-    let text = render(server, &ca.certificate, &ca.issue(&purpose, now)?);
-    private_file::write(path, text.as_bytes(), PRIVATE).map_err(at)
+    Ok(render(server, &ca.certificate, &ca.issue(&purpose, now)?))
 }
 
 /// A kubeconfig with everything embedded. It is JSON, which every reader of YAML reads.

@@ -1,4 +1,5 @@
-//! What every node that carries out Services needs to know: all Services and EndpointSlices, cut down to that.
+//! What every node that carries out Services needs to know: all Services and EndpointSlices, and where the other nodes
+//! and their pods are, cut down to that.
 //!
 //! Most changes of these objects concern no node (a status, a label, who manages which field). Cut down, the object
 //! before and after is the same, and nobody is told.
@@ -12,7 +13,8 @@ use serde_json::{Map, Value};
 use store::{Change, Item};
 
 /// Group and plural of what is told.
-pub const COLLECTIONS: [(&str, &str); 2] = [("", "services"), ("discovery.k8s.io", "endpointslices")];
+pub const COLLECTIONS: [(&str, &str); 3] =
+    [("", "services"), ("discovery.k8s.io", "endpointslices"), ("", "nodes")];
 
 /// A slice says with it whose endpoints it holds.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -87,6 +89,7 @@ fn cut_down(item: &Item) -> Option<Bytes> {
             }
             service(&object)
         }
+        "nodes" => node(&object)?,
         _ => {
             let is_headless = !labels[HEADLESS_LABEL].is_null();
             if is_headless || labels[SERVICE_LABEL].is_null() || object["addressType"] != "IPv4" {
@@ -107,6 +110,15 @@ fn service(object: &Value) -> Value {
         cut.insert("status".to_owned(), serde_json::json!({"loadBalancer": balancer}));
     }
     Value::Object(cut)
+}
+
+/// How its pods are reached; nothing while they have no addresses.
+fn node(object: &Value) -> Option<Value> {
+    object["spec"]["podCIDR"].as_str().filter(|range| !range.is_empty())?;
+    let mut addresses = object["status"]["addresses"].as_array()?.clone();
+    addresses.retain(|address| address["type"] == "InternalIP");
+    let spec = some(&object["spec"], &["podCIDR"]);
+    Some(serde_json::json!({"metadata": names(object), "spec": spec, "status": {"addresses": addresses}}))
 }
 
 fn slice(object: &Value) -> Value {
@@ -183,6 +195,31 @@ mod tests {
         assert!(told.is_some_and(|wanted| wanted.object.is_none()), "it is gone for the nodes");
         assert!(services.apply(&put(service("None", "b"))).is_none());
         assert_eq!(services.all().count(), 0);
+    }
+
+    #[test]
+    fn a_node_is_told_once_its_pods_have_addresses_and_then_only_when_those_change() {
+        let node = |range: &str, heard: &str| {
+            let addresses =
+                json!([{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "192.0.2.1"}]);
+            let conditions = json!([{"type": "Ready", "lastHeartbeatTime": heard}]);
+            let status = json!({"addresses": addresses, "conditions": conditions});
+            put(item(
+                "",
+                "nodes",
+                json!({"metadata": {"name": "n"}, "spec": {"podCIDR": range}, "status": status}),
+            ))
+        };
+        let mut services = Services::default();
+        assert!(services.apply(&node("", "1")).is_none());
+        let told = text(services.apply(&node("10.244.0.0/24", "2")));
+        let expected = json!({
+            "metadata": {"name": "n"},
+            "spec": {"podCIDR": "10.244.0.0/24"},
+            "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
+        });
+        assert_eq!(told, Some(expected));
+        assert!(services.apply(&node("10.244.0.0/24", "3")).is_none());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 /// An IPv4 network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cidr {
     address: Ipv4Addr,
     prefix: u8,
@@ -16,6 +16,24 @@ pub struct Cidr {
 #[error("{0:?} is no range of IPv4 addresses as 10.244.0.0/16")]
 pub struct NoCidr(String);
 
+impl Cidr {
+    /// The range that begins at `address`, unless it would begin in the middle of another.
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Cidr> {
+        let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+        (prefix <= 32 && address.to_bits() & host_bits == 0).then_some(Cidr { address, prefix })
+    }
+
+    /// Its first address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// How many bits all of its addresses share.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+}
+
 impl FromStr for Cidr {
     type Err = NoCidr;
 
@@ -24,12 +42,8 @@ impl FromStr for Cidr {
         let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
         let (address, prefix): (Ipv4Addr, u8) =
             address.parse().ok().zip(prefix.parse().ok()).ok_or_else(wrong)?;
-        let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
         // A range that begins in the middle of another is a mistake.
-        match prefix <= 32 && address.to_bits() & host_bits == 0 {
-            true => Ok(Cidr { address, prefix }),
-            false => Err(wrong()),
-        }
+        Cidr::new(address, prefix).ok_or_else(wrong)
     }
 }
 
