@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::command::{PatchFormat, Resource, Write};
 use client::{Decision, Note, NoteKind};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use model::{Key, Revision};
@@ -15,10 +15,10 @@ use serde_json::json;
 
 /// Conditions that nobody vouches for once the node is silent.
 const REPORTED_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
-/// Silence is looked at this often; a heartbeat itself causes no work.
+/// A node that is given up for now is looked at this often; a heartbeat itself causes no work.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Evictions in one decision: a batch on the bus.
-const EVICTIONS_MAX: usize = 500;
+/// Pods in one decision: a batch on the bus.
+const PODS_MAX: usize = 500;
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,8 @@ pub struct PodState {
     pub tolerations: Vec<Bearing>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether its condition Ready is true.
+    pub ready: bool,
 }
 
 /// Taints that a pod bears, and for how long.
@@ -93,9 +95,14 @@ impl PodState {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             tolerations: spec.tolerations.iter().flatten().filter_map(Bearing::read).collect(),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            ready: pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(is_ready),
         };
         Some((node, state))
     }
+}
+
+fn is_ready(condition: &PodCondition) -> bool {
+    condition.type_ == "Ready" && condition.status == "True"
 }
 
 // === impl Bearing ===
@@ -117,10 +124,19 @@ pub fn decide(
     grace: Duration,
     now: Timestamp,
 ) -> Decision {
-    let mut decision =
-        Decision { again_after: Some(LOOK_AGAIN), reason: "heartbeats are looked at", ..Decision::default() };
-    let lost = silent > grace;
+    let lost = silent >= grace;
+    // To the moment at which the grace period would end: whoever sends to its pods waits for that.
+    let again_after = if lost { LOOK_AGAIN } else { grace - silent };
+    let mut decision = Decision {
+        again_after: Some(again_after),
+        reason: "heartbeats are looked at",
+        ..Decision::default()
+    };
     if lost && node.ready != "Unknown" {
+        // Pods first, and only while the node counts as heard: what its agent says of them later, it says after.
+        if give_up_pods(pods, now, &mut decision) {
+            return decision;
+        }
         decision.reason = "the node is silent";
         decision.writes.push(unknown(name, now));
         decision.notes.push(not_ready_note(name, &node.uid));
@@ -133,6 +149,23 @@ pub fn decide(
     }
     evict(node, pods, now, &mut decision);
     decision
+}
+
+/// Nobody vouches for the pods of a silent node: they are not ready, so that Services send elsewhere. False when none
+/// was ready any more.
+fn give_up_pods(pods: &BTreeMap<Key, PodState>, now: Timestamp, decision: &mut Decision) -> bool {
+    for (key, pod) in pods.iter().filter(|(_, pod)| pod.ready).take(PODS_MAX) {
+        decision.reason = "the pods of a silent node are not ready";
+        decision.writes.push(unready(key, pod, now));
+        decision.notes.push(pod_note(
+            key,
+            pod,
+            NoteKind::Warning,
+            "NodeNotReady",
+            "Node is not ready".to_owned(),
+        ));
+    }
+    !decision.writes.is_empty()
 }
 
 /// The taints that the conditions ask for, with all others kept.
@@ -171,7 +204,7 @@ fn wanted_taints(node: &NodeState, lost: bool, now: Timestamp) -> Vec<Taint> {
 fn evict(node: &NodeState, pods: &BTreeMap<Key, PodState>, now: Timestamp, decision: &mut Decision) {
     for (key, pod) in pods.iter().filter(|(_, pod)| !pod.deleting) {
         let Some(when) = leaves_at(&node.taints, &pod.tolerations, now) else { continue };
-        if when > now || decision.writes.len() >= EVICTIONS_MAX {
+        if when > now || decision.writes.len() >= PODS_MAX {
             let wait: Duration = when.duration_since(now).try_into().unwrap_or(Duration::ZERO);
             decision.again_after = decision.again_after.map(|after| after.min(wait));
             continue;
@@ -208,8 +241,25 @@ fn judged(taint: &Taint) -> placement::Taint {
     }
 }
 
+fn seconds(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn unready(key: &Key, pod: &PodState, now: Timestamp) -> Write {
+    let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": seconds(now)});
+    let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});
+    Write::Patch {
+        resource: Resource::new("", "v1", "pods"),
+        namespace: key.namespace().to_owned(),
+        name: key.name().to_owned(),
+        subresource: "status".to_owned(),
+        format: PatchFormat::Strategic,
+        patch: patch.to_string().into(),
+    }
+}
+
 fn unknown(name: &str, now: Timestamp) -> Write {
-    let time = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let time = seconds(now);
     let conditions: Vec<_> = REPORTED_CONDITIONS
         .iter()
         .map(|kind| {
@@ -268,15 +318,20 @@ fn not_ready_note(name: &str, uid: &str) -> Note {
 }
 
 fn eviction_note(key: &Key, pod: &PodState) -> Note {
+    let message = format!("Marking for deletion Pod {}/{}", key.namespace(), key.name());
+    pod_note(key, pod, NoteKind::Normal, "TaintManagerEviction", message)
+}
+
+fn pod_note(key: &Key, pod: &PodState, severity: NoteKind, reason: &str, message: String) -> Note {
     Note {
         api_version: "v1".to_owned(),
         kind: "Pod".to_owned(),
         namespace: key.namespace().to_owned(),
         name: key.name().to_owned(),
         uid: pod.uid.clone(),
-        severity: NoteKind::Normal,
-        reason: "TaintManagerEviction".to_owned(),
-        message: format!("Marking for deletion Pod {}/{}", key.namespace(), key.name()),
+        severity,
+        reason: reason.to_owned(),
+        message,
     }
 }
 
@@ -316,7 +371,7 @@ mod tests {
 
     fn pods(tolerations: Vec<Toleration>) -> BTreeMap<Key, PodState> {
         let tolerations = tolerations.iter().filter_map(Bearing::read).collect();
-        let pod = PodState { uid: "p".into(), tolerations, deleting: false };
+        let pod = PodState { uid: "p".into(), tolerations, deleting: false, ready: false };
         BTreeMap::from([(Key::object("", "pods", "default", "p"), pod)])
     }
 
@@ -324,7 +379,31 @@ mod tests {
     fn a_node_that_is_heard_and_ready_causes_no_write() {
         let decision = decide("a", &mk_node("True", vec![]), &pods(vec![]), Duration::ZERO, GRACE, at(0));
         assert!(decision.writes.is_empty());
-        assert_eq!(decision.again_after, Some(LOOK_AGAIN));
+        assert_eq!(decision.again_after, Some(GRACE), "no look before it could matter");
+        let silent = Duration::from_secs(3);
+        let decision = decide("a", &mk_node("True", vec![]), &pods(vec![]), silent, GRACE, at(0));
+        assert_eq!(decision.again_after, Some(GRACE - silent));
+    }
+
+    #[test]
+    fn the_ready_pods_of_a_silent_node_are_given_up_before_the_node() {
+        let mut pods = pods(vec![]);
+        pods.values_mut().for_each(|pod| pod.ready = true);
+        let decision = decide("a", &mk_node("True", vec![]), &pods, GRACE, GRACE, at(100));
+        let [Write::Patch { resource, subresource, patch, .. }] = &decision.writes[..] else {
+            panic!("one write: {:?}", decision.writes)
+        };
+        let patch: serde_json::Value = serde_json::from_slice(patch).expect("JSON");
+        assert_eq!((resource.plural.as_str(), subresource.as_str()), ("pods", "status"));
+        assert_eq!(patch["metadata"]["uid"], "p");
+        assert_eq!(patch["status"]["conditions"][0]["status"], "False");
+        // What its agent says of them from here on is said after.
+        let decision = decide("a", &mk_node("Unknown", vec![]), &pods, GRACE, GRACE, at(100));
+        let plurals = decision.writes.iter().map(|write| match write {
+            Write::Patch { resource, .. } => resource.plural.as_str(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(plurals.collect::<Vec<_>>(), ["nodes"]);
     }
 
     #[test]

@@ -42,7 +42,13 @@ impl NodeLifecycle {
 
     fn put_node(&mut self, key: &Key, revision: Revision, json: &[u8]) -> Vec<String> {
         let Some(node) = client::typed::<Node>(key, json) else { return Vec::new() };
-        self.nodes.insert(key.name().to_owned(), NodeState::read(&node, revision));
+        let state = NodeState::read(&node, revision);
+        let was_unknown = self.nodes.get(key.name()).is_some_and(|before| before.ready == "Unknown");
+        if was_unknown && state.ready != "Unknown" {
+            // Only its agent says so: a sign of life that may be here before the next heartbeat.
+            self.heartbeats.hear(key.name(), Timestamp::now());
+        }
+        self.nodes.insert(key.name().to_owned(), state);
         vec![key.name().to_owned()]
     }
 
