@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::Bus;
+use bus::node::VolumeReport;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::act::carry_out::carry_out;
 use crate::act::{Runtime, logs};
@@ -188,6 +189,9 @@ impl<R: Runtime> Loop<R> {
             self.pods.publish(&uid, pod);
         }
         let (pods, containers) = self.core.running();
+        for volume in effects.removals {
+            self.remove(volume);
+        }
         metrics::RUNNING_PODS.set(pods as i64);
         metrics::RUNNING_CONTAINERS.set(containers as i64);
     }
@@ -229,6 +233,24 @@ impl<R: Runtime> Loop<R> {
         let Some(pod) = pod else {
             self.starting.remove(uid);
             return;
+    /// Removes a volume; its end is reported when nothing of it is left.
+    fn remove(&self, volume: VolumeReport) {
+        let (runtime, inputs, outbox) = (self.runtime.clone(), self.inputs.clone(), self.outbox.clone());
+        tokio::spawn(async move {
+            let result = runtime.remove_volume(&volume.name).await;
+            let (uid, is_done) = (volume.uid.clone(), result.is_ok());
+            match result {
+                Ok(()) => {
+                    info!(volume = volume.name, "its data is removed");
+                    outbox.volume(volume);
+                }
+                Err(why) => warn!(volume = volume.name, "its data cannot be removed: {why}"),
+            }
+            // The loop has ended, and the agent with it.
+            let _ = inputs.send(Input::VolumeRemoved(uid, is_done)).await;
+        });
+    }
+
         };
         let has_all = !pod.containers.is_empty()
             && pod.containers.iter().all(|slot| slot.instances.iter().any(|instance| instance.running));

@@ -79,6 +79,16 @@ impl Paths {
         self.pod(uid).join("volume-subpaths").join(volume).join(container).join(index.to_string())
     }
 
+    /// All folders that outlive pods, one a PersistentVolume.
+    pub fn local_volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// The data of a PersistentVolume; `None` for what is not the name of one.
+    pub fn local_volume(&self, name: &str) -> Option<PathBuf> {
+        model::names::dns_subdomain(name).is_empty().then(|| self.local_volumes().join(name))
+    }
+
     /// The `/etc/hosts` of a pod.
     pub fn hosts(&self, uid: &str) -> PathBuf {
         self.pod(uid).join("etc-hosts")

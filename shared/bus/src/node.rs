@@ -24,6 +24,14 @@ pub const HEARTBEAT_SECONDS: u64 = 5;
 /// Bytes of objects in one snapshot frame; a larger object travels alone.
 pub const FRAME_BYTES: usize = 256 * 1024;
 
+/// Who makes volumes on the disks of nodes. A volume that it made carries the name as a finalizer until nothing of it is
+/// left on its node.
+pub const LOCAL_PATH: &str = "sampan.io/local-path";
+/// On such a volume: its node.
+pub const VOLUME_NODE: &str = "sampan.io/node";
+/// On a Node: the folder in which it keeps such volumes, each under its own name.
+pub const VOLUMES_FOLDER: &str = "sampan.io/volumes";
+
 /// An agent asks for what is wanted of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Attach {
@@ -89,7 +97,7 @@ pub struct Began {
     pub host: String,
 }
 
-/// What an agent says of its node, pods and events; answered after commit by [`ReportReply`].
+/// What an agent says of its node, pods, volumes and events; answered after commit by [`ReportReply`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The Node object to register or update (metadata.labels/annotations it owns and status), as JSON.
@@ -98,6 +106,18 @@ pub struct Report {
     pub pods: Vec<PodReport>,
     /// `v1` Event objects, as JSON, each with its namespace and name.
     pub events: Vec<Bytes>,
+    /// Volumes that were to go and of which nothing is left on the node.
+    #[serde(default)]
+    pub volumes: Vec<VolumeReport>,
+}
+
+/// A PersistentVolume that was being deleted: its data is gone from its node, and the object may go as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeReport {
+    /// Its name.
+    pub name: String,
+    /// The volume that is meant; another one of that name is left alone.
+    pub uid: String,
 }
 
 /// What became of one pod on its node.
@@ -122,6 +142,9 @@ pub struct ReportReply {
     pub node: Option<Status>,
     /// Index into `pods` and why.
     pub pods: Vec<(usize, Status)>,
+    /// Index into `volumes` and why.
+    #[serde(default)]
+    pub volumes: Vec<(usize, Status)>,
     /// The whole report was refused: try again.
     pub refused: Option<Status>,
 }

@@ -25,12 +25,12 @@ pub fn is_default(class: &Object) -> bool {
 }
 
 /// The class of claims that name none: of several the newest, as upstream has it.
-pub fn default_class(classes: &[Object]) -> Option<&Object> {
+pub fn default_class<'a>(classes: impl IntoIterator<Item = &'a Object>) -> Option<&'a Object> {
     let newest = |class: &&Object| {
         let created = class.str_at(&["metadata", "creationTimestamp"]).to_owned();
         (std::cmp::Reverse(created), class.name().to_owned())
     };
-    classes.iter().filter(|class| is_default(class)).min_by_key(newest)
+    classes.into_iter().filter(|class| is_default(class)).min_by_key(newest)
 }
 
 /// `StorageClass`

@@ -38,17 +38,18 @@ pub struct AffinityJson {
     node_affinity: Option<NodeAffinityJson>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// A node selector in JSON: of a pod's affinity, or of the nodes that reach a volume.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NodeAffinityJson {
-    required_during_scheduling_ignored_during_execution: Option<RequiredJson>,
-    preferred_during_scheduling_ignored_during_execution: Option<Vec<PreferredJson>>,
+pub struct NodeSelectorJson {
+    node_selector_terms: Option<Vec<TermJson>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RequiredJson {
-    node_selector_terms: Option<Vec<TermJson>>,
+struct NodeAffinityJson {
+    required_during_scheduling_ignored_during_execution: Option<NodeSelectorJson>,
+    preferred_during_scheduling_ignored_during_execution: Option<Vec<PreferredJson>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -79,14 +80,18 @@ impl NodeAffinity {
         let mut node_affinity =
             NodeAffinity { selector: selector.into_iter().flatten().collect(), ..NodeAffinity::default() };
         if let Some(json) = affinity.and_then(|affinity| affinity.node_affinity) {
-            let terms = |required: RequiredJson| required.node_selector_terms.unwrap_or_default();
-            let required = json.required_during_scheduling_ignored_during_execution.map(terms);
-            node_affinity.required = required.map(|terms| terms.into_iter().map(Term::from).collect());
+            let required = json.required_during_scheduling_ignored_during_execution;
+            node_affinity.required = required.map(NodeSelectorJson::into_terms);
             let preferred = json.preferred_during_scheduling_ignored_during_execution.unwrap_or_default();
             let wishes = preferred.into_iter().map(|one| (one.weight, Term::from(one.preference)));
             node_affinity.preferred = wishes.filter(|(weight, _)| *weight != 0).collect();
         }
         (node_affinity != NodeAffinity::default()).then_some(node_affinity)
+    }
+
+    /// The nodes that a selector holds of.
+    pub fn to(selector: NodeSelectorJson) -> Self {
+        NodeAffinity { required: Some(selector.into_terms()), ..NodeAffinity::default() }
     }
 
     /// Whether a pod may run on the node.
@@ -123,6 +128,12 @@ impl Term {
         has_any
             && self.labels.iter().all(|one| one.holds(labels.get(&one.key).map(String::as_str)))
             && self.fields.iter().all(field)
+    }
+}
+
+impl NodeSelectorJson {
+    fn into_terms(self) -> Vec<Term> {
+        self.node_selector_terms.into_iter().flatten().map(Term::from).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use model::Key;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use store::Item;
 
 /// A pod that has a node.
@@ -13,7 +14,7 @@ pub struct BoundPod {
     pub item: Item,
     /// Its node.
     pub node: String,
-    /// Secrets and config maps that it refers to.
+    /// Secrets, config maps and claims that it refers to.
     pub references: BTreeSet<Key>,
 }
 
@@ -37,15 +38,24 @@ struct Spec {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Volume {
+    name: String,
     config_map: Option<Named>,
     secret: Option<SecretVolume>,
     projected: Option<Projected>,
+    persistent_volume_claim: Option<ClaimVolume>,
+    ephemeral: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct SecretVolume {
     secret_name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ClaimVolume {
+    claim_name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -104,7 +114,7 @@ impl BoundPod {
             return None;
         }
         let namespace = item.key.namespace();
-        let references = pod.spec.references(namespace);
+        let references = pod.spec.references(namespace, item.key.name());
         Some(BoundPod { item: item.clone(), node: pod.spec.node_name, references })
     }
 }
@@ -112,13 +122,16 @@ impl BoundPod {
 // === impl Spec ===
 
 impl Spec {
-    fn references(&self, namespace: &str) -> BTreeSet<Key> {
+    fn references(&self, namespace: &str, pod: &str) -> BTreeSet<Key> {
         let volumes = self.volumes.iter().flat_map(Volume::references);
         let containers = [&self.containers, &self.init_containers, &self.ephemeral_containers];
         let containers = containers.into_iter().flatten().flat_map(Container::references);
         let pull = self.image_pull_secrets.iter().map(|secret| ("secrets", secret.name.as_str()));
         let named = volumes.chain(containers).chain(pull).filter(|(_, name)| !name.is_empty());
-        named.map(|(resource, name)| Key::object("", resource, namespace, name)).collect()
+        let named = named.map(|(resource, name)| Key::object("", resource, namespace, name));
+        let claims = self.volumes.iter().filter_map(|volume| volume.claim(pod));
+        let claims = claims.map(|name| Key::object("", "persistentvolumeclaims", namespace, &name));
+        named.chain(claims).collect()
     }
 }
 
@@ -142,6 +155,13 @@ impl Volume {
         let sources = self.projected.iter().flat_map(|projected| &projected.sources);
         let projected = sources.flat_map(|source| either(source.config_map.as_ref(), source.secret.as_ref()));
         either(self.config_map.as_ref(), None).chain(secret).chain(projected)
+    }
+
+    /// The claim of a volume that has one; one that lives as long as its pod is named after both.
+    fn claim(&self, pod: &str) -> Option<String> {
+        let named = self.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.clone());
+        let own = || self.ephemeral.as_ref().map(|_| format!("{pod}-{}", self.name));
+        named.or_else(own).filter(|name| !name.is_empty())
     }
 }
 
@@ -174,7 +194,9 @@ mod tests {
                 {"name": "a", "configMap": {"name": "files"}},
                 {"name": "b", "secret": {"secretName": "keys"}},
                 {"name": "c", "projected": {"sources": [{"configMap": {"name": "ca"}}, {"secret": {"name": "token"}}]}},
-                {"name": "d", "emptyDir": {}}
+                {"name": "d", "emptyDir": {}},
+                {"name": "e", "persistentVolumeClaim": {"claimName": "data"}},
+                {"name": "f", "ephemeral": {"volumeClaimTemplate": {}}}
             ],
             "initContainers": [{"name": "i", "envFrom": [{"secretRef": {"name": "init"}}]}],
             "containers": [{"name": "c", "env": [
@@ -197,6 +219,8 @@ mod tests {
             [
                 "core/configmaps/ns/ca",
                 "core/configmaps/ns/files",
+                "core/persistentvolumeclaims/ns/a-f",
+                "core/persistentvolumeclaims/ns/data",
                 "core/secrets/ns/env",
                 "core/secrets/ns/init",
                 "core/secrets/ns/keys",

@@ -69,7 +69,8 @@ impl Gateway {
             let services = services::COLLECTIONS
                 .iter()
                 .flat_map(|(group, plural)| store.list(&Key::prefix(group, plural, None)).items);
-            let mut hub = Hub::new(&listing.items, services);
+            let volumes = store.list(&Key::prefix("", "persistentvolumes", None)).items;
+            let mut hub = Hub::new(&listing.items, services).with_volumes(&volumes);
             if let Ok(changes) = store.watch("", listing.revision) {
                 self.serve(&mut hub, changes, &mut inbox, &shutdown).await;
             }

@@ -13,10 +13,13 @@ use super::bound_pod::BoundPod;
 use super::heartbeats::Beat;
 use super::services::{self, Services};
 use super::session::{Lookup, Session};
+use super::volumes;
 
 const PODS: &str = "core/pods/";
 const SECRETS: &str = "core/secrets/";
 const CONFIG_MAPS: &str = "core/configmaps/";
+const CLAIMS: &str = "core/persistentvolumeclaims/";
+const VOLUMES: &str = "core/persistentvolumes/";
 
 /// After so long no heartbeat is under way any more that was sent before a session began: a few heartbeats.
 const SETTLED: SignedDuration = SignedDuration::from_secs(15);
@@ -27,6 +30,8 @@ pub struct Hub {
     /// Pods that have a node, as of the last change applied.
     pods: HashMap<Key, BoundPod>,
     by_node: HashMap<String, BTreeSet<Key>>,
+    /// Volumes that are to be removed, and their nodes.
+    leaving: BTreeMap<Key, String>,
     /// What every node that carries out Services needs to know.
     services: Services,
     /// By node.
@@ -49,6 +54,13 @@ impl Hub {
         hub
     }
 
+    /// With those of the volumes that are to be removed from their nodes.
+    pub fn with_volumes(mut self, volumes: &[Item]) -> Hub {
+        let leaving = volumes.iter().filter_map(|item| Some((item.key.clone(), volumes::leaves(item)?)));
+        self.leaving.extend(leaving);
+        self
+    }
+
     /// Begins a session: everything that its agent needs to know. Replaces the node's session if it has one.
     ///
     /// Services come first: a pod finds those that are there in its environment.
@@ -62,6 +74,10 @@ impl Hub {
         for pod in self.by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get(key)) {
             snapshot.extend(session.put(pod, None, lookup));
         }
+        for (volume, _) in self.leaving.iter().filter(|(_, at)| *at == node) {
+            snapshot.extend(session.use_one(volume, lookup));
+        }
+        session.take_touched();
         for key in session.references() {
             self.readers.entry(key.clone()).or_default().insert(node.to_owned());
         }
@@ -114,8 +130,11 @@ impl Hub {
         let key = change.key().as_str();
         if key.starts_with(PODS) {
             self.apply_to_pod(change, lookup);
-        } else if key.starts_with(SECRETS) || key.starts_with(CONFIG_MAPS) {
-            self.apply_to_referenced(change);
+        } else if key.starts_with(SECRETS) || key.starts_with(CONFIG_MAPS) || key.starts_with(CLAIMS) {
+            self.apply_to_referenced(change, lookup);
+        } else if key.starts_with(VOLUMES) {
+            self.apply_to_volume(change, lookup);
+            self.apply_to_referenced(change, lookup);
         } else if services::concerns(change.key()) {
             self.apply_to_services(change);
         }
@@ -145,27 +164,41 @@ impl Hub {
         };
         if let Some(gone) = moved {
             self.with_session(&gone.node, |session| session.remove(&gone));
-            self.update_readers(&gone.node, gone.references.iter());
         }
         if let Some(pod) = after {
             self.with_session(&pod.node, |session| session.put(&pod, stayed.as_ref(), lookup));
-            let concerned = stayed.iter().flat_map(|before| &before.references).chain(&pod.references);
-            self.update_readers(&pod.node, concerned);
             self.insert(pod);
         }
     }
 
-    fn apply_to_referenced(&mut self, change: &Change) {
+    /// A volume that is to be removed concerns its node even when no pod refers to it any more.
+    fn apply_to_volume(&mut self, change: &Change, lookup: Lookup<'_>) {
+        let key = change.key();
+        let now = match change {
+            Change::Put { item, .. } => volumes::leaves(item),
+            Change::Delete { .. } => None,
+        };
+        let before = self.leaving.get(key).cloned();
+        if now == before {
+            return;
+        }
+        if let Some(node) = before {
+            self.leaving.remove(key);
+            self.with_session(&node, |session| session.release(key));
+        }
+        if let Some(node) = now {
+            self.with_session(&node, |session| session.use_one(key, lookup));
+            self.leaving.insert(key.clone(), node);
+        }
+    }
+
+    fn apply_to_referenced(&mut self, change: &Change, lookup: Lookup<'_>) {
         let Some(readers) = self.readers.get(change.key()) else { return };
-        for node in readers {
-            let Some(session) = self.sessions.get_mut(node) else { continue };
-            let wanted = match change {
-                Change::Put { item, .. } => session.put_referenced(item),
+        for node in readers.clone() {
+            self.with_session(&node, |session| match change {
+                Change::Put { item, .. } => session.put_referenced(item, lookup),
                 Change::Delete { key, revision, .. } => session.remove_referenced(key, *revision),
-            };
-            if let Some(wanted) = wanted {
-                self.untold.entry(node.clone()).or_default().push(wanted);
-            }
+            });
         }
     }
 
@@ -176,20 +209,18 @@ impl Hub {
         }
     }
 
+    /// Takes down what the node is told, and which objects it reads from then on.
     fn with_session(&mut self, node: &str, tell: impl FnOnce(&mut Session) -> Vec<Wanted>) {
-        if let Some(session) = self.sessions.get_mut(node) {
-            self.untold.entry(node.to_owned()).or_default().extend(tell(session));
-        }
-    }
-
-    /// Notes for each of these objects whether the node's session still refers to it.
-    fn update_readers<'a>(&mut self, node: &str, keys: impl Iterator<Item = &'a Key>) {
-        let Some(session) = self.sessions.get(node) else { return };
-        for key in keys {
-            match session.refers_to(key) {
-                true => drop(self.readers.entry(key.clone()).or_default().insert(node.to_owned())),
-                false => forget(&mut self.readers, key, node),
+        let Some(session) = self.sessions.get_mut(node) else { return };
+        let told = tell(session);
+        for key in session.take_touched() {
+            match session.refers_to(&key) {
+                true => drop(self.readers.entry(key).or_default().insert(node.to_owned())),
+                false => forget(&mut self.readers, &key, node),
             }
+        }
+        if !told.is_empty() {
+            self.untold.entry(node.to_owned()).or_default().extend(told);
         }
     }
 
@@ -304,6 +335,33 @@ mod tests {
         hub.apply(&put(service("new", 2)), &|_| None);
         hub.apply(&delete(service("old", 1), 3), &|_| None);
         assert_eq!(told(&mut hub), ["n1 0>1: services/new -services/old"]);
+    }
+
+    #[test]
+    fn a_node_hears_of_the_volumes_that_it_is_to_remove() {
+        let volume = |name: &str, revision: u64, leaving: bool| {
+            let time = leaving.then_some("2026-01-01T00:00:00Z");
+            let object = json!({
+                "metadata": {"finalizers": [bus::node::LOCAL_PATH], "deletionTimestamp": time,
+                    "annotations": {bus::node::VOLUME_NODE: "n1"}},
+                "spec": {"persistentVolumeReclaimPolicy": "Delete"}
+            });
+            Item {
+                key: Key::object("", "persistentvolumes", "", name),
+                value: Bytes::from(object.to_string()),
+                ..item("", name, revision, json!({}))
+            }
+        };
+        let here = |key: &Key| Some(volume(key.name(), 1, true));
+        let mut hub = Hub::new(&[], []).with_volumes(&[volume("old", 1, true), volume("kept", 1, false)]);
+        let snapshot = hub.attach("n1", &session("s"), Timestamp::UNIX_EPOCH, &here);
+        let keys: Vec<&str> = snapshot.iter().map(|one| one.key.as_str()).collect();
+        assert_eq!(keys, ["core/persistentvolumes//old"]);
+        assert!(hub.attach("n2", &session("t"), Timestamp::UNIX_EPOCH, &here).is_empty());
+        hub.apply(&put(volume("kept", 2, false)), &here);
+        hub.apply(&put(volume("kept", 3, true)), &|key| Some(volume(key.name(), 3, true)));
+        hub.apply(&delete(volume("old", 1, true), 4), &here);
+        assert_eq!(told(&mut hub), ["n1 0>1: persistentvolumes//kept -persistentvolumes//old"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod hub;
 mod metrics;
 mod services;
 mod session;
+mod volumes;
 
 pub use gateway::Gateway;
 pub use heartbeats::Heartbeats;

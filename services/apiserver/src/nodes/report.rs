@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bus::node::{PodReport, Report, ReportReply};
+use bus::node::{LOCAL_PATH, PodReport, Report, ReportReply, VOLUME_NODE, VolumeReport};
 use bus::{Bus, BusError, Incoming, subject};
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::volumes::is_leaving;
 use crate::registry::{Part, Registry, body, part, pipeline};
 use crate::verbs::{self, Context, DeleteOptions, Identity, Target, WriteOptions};
 
@@ -54,7 +55,7 @@ async fn answer(registry: &Registry, request: &Incoming) {
 
 /// Carries out a node's report. Everything that the reply does not name is committed.
 pub async fn handle(registry: &Registry, node: &str, report: Report, now: Timestamp) -> ReportReply {
-    let context = Context { identity: agent(node), now };
+    let context = Context { identity: agent(node), now, guard: None };
     let reporter = Reporter { registry, context, node };
     // The node first: on a fresh cluster the pods' agents would else speak for a node that there is not.
     let refused = match &report.node {
@@ -80,7 +81,11 @@ pub async fn handle(registry: &Registry, node: &str, report: Report, now: Timest
     let events = stream::iter(events).buffer_unordered(WRITES).collect::<()>();
     let (mut pods, ()) = futures::join!(pods, events);
     pods.sort_by_key(|(index, _)| *index);
-    ReportReply { node: refused, pods, refused: None }
+    let mut volumes = Vec::new();
+    for (index, volume) in report.volumes.iter().enumerate() {
+        volumes.extend(reporter.volume(volume).await.err().map(|status| (index, status)));
+    }
+    ReportReply { node: refused, pods, volumes, refused: None }
 }
 
 fn agent(node: &str) -> Identity {
@@ -164,6 +169,31 @@ impl Reporter<'_> {
             ..DeleteOptions::default()
         };
         match verbs::delete(self.registry, &self.context, target, &options).await {
+            Err(status) if status.reason != Reason::NotFound => Err(status),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets a volume go of which its node has nothing left.
+    async fn volume(&self, report: &VolumeReport) -> Result<(), Status> {
+        let target = Target::object(self.kind("persistentvolumes")?, "", &report.name);
+        let let_go = |present: &Object| {
+            if present.uid() != report.uid {
+                return Err(target.conflict("it is another volume of that name"));
+            }
+            let is_here = present.str_at(&["metadata", "annotations", VOLUME_NODE]) == self.node;
+            if !is_here || !is_leaving(present) {
+                return Err(self.forbidden("persistentvolumes", &report.name));
+            }
+            let mut volume = present.clone();
+            let left: Vec<&str> = present.finalizers().filter(|one| *one != LOCAL_PATH).collect();
+            volume.set(&["metadata", "finalizers"], serde_json::json!(left));
+            Ok(volume)
+        };
+        let options = WriteOptions::default();
+        let changed =
+            pipeline::change(self.registry, &self.context, &target, &Part::Whole, &options, let_go).await;
+        match changed {
             Err(status) if status.reason != Reason::NotFound => Err(status),
             _ => Ok(()),
         }

@@ -8,6 +8,7 @@ use model::{Key, Revision};
 use store::Item;
 
 use super::bound_pod::BoundPod;
+use super::volumes::volume_of;
 
 /// What an agent has been told in one attachment.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub struct Session {
     uses: HashMap<Key, usize>,
     /// The version of each referenced object that the agent has; it is told of newer ones only.
     told: HashMap<Key, Revision>,
+    /// The volume of each referenced claim that has one.
+    volumes: HashMap<Key, Key>,
+    /// Objects whose use began or ended since this was last taken.
+    touched: BTreeSet<Key>,
 }
 
 /// Where referenced objects are found.
@@ -39,6 +44,8 @@ impl Session {
             link: 0,
             uses: HashMap::new(),
             told: HashMap::new(),
+            volumes: HashMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -67,6 +74,11 @@ impl Session {
         self.uses.keys()
     }
 
+    /// The objects whose use began or ended since this was last called.
+    pub fn take_touched(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.touched)
+    }
+
     /// Whether a pod of the node refers to this object.
     pub fn refers_to(&self, key: &Key) -> bool {
         self.uses.contains_key(key)
@@ -90,26 +102,25 @@ impl Session {
     /// A pod is no longer on the node.
     pub fn remove(&mut self, pod: &BoundPod) -> Vec<Wanted> {
         let gone = Wanted { key: pod.item.key.to_string(), object: None };
-        let released: Vec<Wanted> = pod.references.iter().filter_map(|key| self.release(key)).collect();
+        let released: Vec<Wanted> = pod.references.iter().flat_map(|key| self.release(key)).collect();
         std::iter::once(gone).chain(released).collect()
     }
 
     /// An object that a pod of the node refers to has changed.
-    pub fn put_referenced(&mut self, item: &Item) -> Option<Wanted> {
-        let known = self.told.get(&item.key).is_some_and(|told| *told >= item.revision);
-        (!known).then(|| self.tell(item))
+    pub fn put_referenced(&mut self, item: &Item, lookup: Lookup<'_>) -> Vec<Wanted> {
+        match self.told.get(&item.key) {
+            Some(told) if *told >= item.revision => Vec::new(),
+            _ => self.tell(item, lookup),
+        }
     }
 
     /// An object that a pod of the node refers to is gone.
-    pub fn remove_referenced(&mut self, key: &Key, revision: Revision) -> Option<Wanted> {
+    pub fn remove_referenced(&mut self, key: &Key, revision: Revision) -> Vec<Wanted> {
         match self.told.get(key) {
             // It was made again meanwhile, and the agent has been told of that one.
-            Some(told) if *told > revision => None,
-            Some(_) => {
-                self.told.remove(key);
-                Some(Wanted { key: key.to_string(), object: None })
-            }
-            None => None,
+            Some(told) if *told > revision => Vec::new(),
+            Some(_) => self.untell(key),
+            None => Vec::new(),
         }
     }
 
@@ -134,28 +145,52 @@ impl Session {
         Want { session: self.id.clone(), prev, link: self.link, changes }
     }
 
-    fn use_one(&mut self, key: &Key, lookup: Lookup<'_>) -> Option<Wanted> {
+    /// The agent has one reason more to know of an object.
+    pub fn use_one(&mut self, key: &Key, lookup: Lookup<'_>) -> Vec<Wanted> {
         let uses = self.uses.entry(key.clone()).or_default();
         *uses += 1;
         if *uses > 1 {
-            return None;
+            return Vec::new();
         }
-        lookup(key).map(|item| self.tell(&item))
+        self.touched.insert(key.clone());
+        lookup(key).map(|item| self.tell(&item, lookup)).unwrap_or_default()
     }
 
-    fn release(&mut self, key: &Key) -> Option<Wanted> {
-        let uses = self.uses.get_mut(key)?;
+    /// The agent has one reason less to know of an object.
+    pub fn release(&mut self, key: &Key) -> Vec<Wanted> {
+        let Some(uses) = self.uses.get_mut(key) else { return Vec::new() };
         *uses -= 1;
         if *uses > 0 {
-            return None;
+            return Vec::new();
         }
         self.uses.remove(key);
-        self.told.remove(key).map(|_| Wanted { key: key.to_string(), object: None })
+        self.touched.insert(key.clone());
+        self.untell(key)
     }
 
-    fn tell(&mut self, item: &Item) -> Wanted {
+    /// The object; of a claim, its volume first.
+    fn tell(&mut self, item: &Item, lookup: Lookup<'_>) -> Vec<Wanted> {
         self.told.insert(item.key.clone(), item.revision);
-        wanted(item)
+        let now = volume_of(item);
+        let before = self.volumes.get(&item.key).cloned();
+        if now == before {
+            return vec![wanted(item)];
+        }
+        let mut changes = now.as_ref().map(|volume| self.use_one(volume, lookup)).unwrap_or_default();
+        changes.push(wanted(item));
+        match now {
+            Some(volume) => self.volumes.insert(item.key.clone(), volume),
+            None => self.volumes.remove(&item.key),
+        };
+        changes.extend(before.iter().flat_map(|volume| self.release(volume)));
+        changes
+    }
+
+    fn untell(&mut self, key: &Key) -> Vec<Wanted> {
+        let told = self.told.remove(key).map(|_| Wanted { key: key.to_string(), object: None });
+        let volume = self.volumes.remove(key);
+        let released = volume.map(|volume| self.release(&volume)).unwrap_or_default();
+        told.into_iter().chain(released).collect()
     }
 }
 
@@ -235,11 +270,37 @@ mod tests {
         let mut session = session();
         session.put(&pod("a", 5, &["x"]), None, &|key| Some(item(key.as_str(), 8)));
         let key = Key::object("", "secrets", "d", "x");
-        assert!(session.put_referenced(&item(key.as_str(), 7)).is_none());
-        assert!(session.remove_referenced(&key, Revision(6)).is_none());
-        assert!(session.put_referenced(&item(key.as_str(), 9)).is_some());
-        assert!(session.remove_referenced(&key, Revision(10)).is_some());
-        assert!(session.put_referenced(&item(key.as_str(), 11)).is_some());
+        let none = |_: &Key| None;
+        assert!(session.put_referenced(&item(key.as_str(), 7), &none).is_empty());
+        assert!(session.remove_referenced(&key, Revision(6)).is_empty());
+        assert_eq!(session.put_referenced(&item(key.as_str(), 9), &none).len(), 1);
+        assert_eq!(session.remove_referenced(&key, Revision(10)).len(), 1);
+        assert_eq!(session.put_referenced(&item(key.as_str(), 11), &none).len(), 1);
+    }
+
+    #[test]
+    fn a_claim_brings_its_volume_along_and_takes_it_away() {
+        let mut session = session();
+        let claim = |revision: u64, volume: &str| {
+            let json = format!(r#"{{"spec": {{"volumeName": "{volume}"}}}}"#);
+            Item { value: Bytes::from(json), ..item("core/persistentvolumeclaims/d/c", revision) }
+        };
+        let volume = |key: &Key| (key.resource() == "persistentvolumes").then(|| item(key.as_str(), 2));
+        let keys = |wanted: Vec<Wanted>| {
+            let key = |one: &Wanted| match one.object {
+                Some(_) => one.key.clone(),
+                None => format!("-{}", one.key),
+            };
+            wanted.iter().map(key).collect::<Vec<_>>().join(" ").replace("core/persistentvolume", "")
+        };
+        let key = claim(1, "").key;
+        let pod = BoundPod { references: BTreeSet::from([key.clone()]), ..pod("a", 1, &[]) };
+        assert_eq!(keys(session.put(&pod, None, &|_| Some(claim(1, "")))), "claims/d/c core/pods/d/a");
+        assert_eq!(session.take_touched().len(), 1);
+        assert_eq!(keys(session.put_referenced(&claim(3, "v"), &volume)), "s//v claims/d/c");
+        assert_eq!(session.take_touched(), BTreeSet::from([Key::from_raw("core/persistentvolumes//v")]));
+        assert_eq!(keys(session.put_referenced(&claim(4, "v"), &volume)), "claims/d/c");
+        assert_eq!(keys(session.remove(&pod)), "-core/pods/d/a -claims/d/c -s//v");
     }
 
     #[test]

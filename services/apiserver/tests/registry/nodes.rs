@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use apiserver::nodes::{Gateway, heartbeats::Beat, report};
 use apiserver::verbs::{DeleteOptions, ListOptions};
-use bus::node::{Attach, Attached, Heartbeat, PodReport, Report, ReportReply, Snapshot, Want};
+use bus::node::{
+    Attach, Attached, Heartbeat, LOCAL_PATH, PodReport, Report, ReportReply, Snapshot, VOLUME_NODE,
+    VolumeReport, Want,
+};
 use bus::{Bus, Config, codec, subject};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -102,6 +105,34 @@ async fn a_pod_that_ended_as_it_was_to_is_removed_and_no_other() {
     assert!(cluster.is_gone("pods/a").await);
     let again = report::handle(&cluster.registry, "n1", gone(status(&made, "Succeeded")), now()).await;
     assert_eq!(again.pods, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_goes_once_its_own_node_has_nothing_left_of_it() {
+    let cluster = Cluster::start().await;
+    let volume = json!({
+        "metadata": {"name": "v", "finalizers": [LOCAL_PATH], "annotations": {VOLUME_NODE: "n1"}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"},
+            "persistentVolumeReclaimPolicy": "Delete"}
+    });
+    let made = cluster.create("persistentvolumes", volume).await;
+    let gone = || Report {
+        volumes: vec![VolumeReport {
+            name: "v".to_owned(),
+            uid: made["metadata"]["uid"].as_str().expect("a uid").to_owned(),
+        }],
+        ..Report::default()
+    };
+    let codes =
+        |reply: ReportReply| reply.volumes.iter().map(|(_, status)| status.code()).collect::<Vec<_>>();
+    assert_eq!(codes(report::handle(&cluster.registry, "n1", gone(), now()).await), [403], "nobody asked");
+    cluster.delete("persistentvolumes/v").await;
+    assert_eq!(codes(report::handle(&cluster.registry, "n1", gone(), now()).await), [403], "it is protected");
+    cluster.merge("persistentvolumes/v", json!({"metadata": {"finalizers": [LOCAL_PATH]}})).await;
+    assert_eq!(codes(report::handle(&cluster.registry, "n2", gone(), now()).await), [403], "another node");
+    assert!(codes(report::handle(&cluster.registry, "n1", gone(), now()).await).is_empty());
+    assert!(cluster.is_gone("persistentvolumes/v").await);
+    assert!(codes(report::handle(&cluster.registry, "n1", gone(), now()).await).is_empty(), "told twice");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::runtime::{Answer, Health, ImageRecord, Runtime};
 use super::tokens::Tokens;
-use super::{checks, disk, volumes};
+use super::{checks, disk, local_volume, volumes};
 use crate::decide::action::{Check, Start};
 use crate::node::facts::{self, Facts};
 use crate::observe::listing::{Exit, Instance, Listing, PodIdentity, Sandbox, State};
@@ -273,6 +273,11 @@ impl Runtime for Containerd {
     async fn prepare_start(&self, pod: &PodIdentity, start: &Start) -> Result<(), String> {
         let (paths, pod, start) = (self.paths.clone(), pod.clone(), start.clone());
         on_disk(move || disk::prepare_start(&paths, &pod, &start)).await
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), String> {
+        let (paths, name) = (self.paths.clone(), name.to_owned());
+        on_disk(move || local_volume::remove(&paths, &name)).await
     }
 
     async fn discard(&self, pod: &PodIdentity) -> Result<(), String> {

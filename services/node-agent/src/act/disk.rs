@@ -57,7 +57,8 @@ pub fn discard(paths: &Paths, pod: &PodIdentity) -> Result<(), String> {
     Ok(())
 }
 
-fn remove_folder(folder: &Path) -> Result<(), String> {
+/// Removes a folder with all that is in it, if it is there. No link in it is followed.
+pub fn remove_folder(folder: &Path) -> Result<(), String> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(format!("cannot remove {}: {error}", folder.display()))
@@ -68,7 +69,7 @@ fn remove_folder(folder: &Path) -> Result<(), String> {
 
 /// Unmounts everything below `folder`, innermost first. A mount that stays is an error: removing the folder would
 /// remove what is mounted there, which may be the node's own files.
-fn unmount_below(folder: &Path) -> io::Result<()> {
+pub fn unmount_below(folder: &Path) -> io::Result<()> {
     let Ok(folder) = fs::canonicalize(folder) else { return Ok(()) };
     let below = || -> io::Result<Vec<PathBuf>> {
         Ok(mount_points()?.into_iter().filter(|point| point.starts_with(&folder)).collect())

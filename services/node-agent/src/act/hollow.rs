@@ -230,6 +230,10 @@ impl Runtime for Hollow {
         Ok(())
     }
 
+    async fn remove_volume(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn discard(&self, _: &PodIdentity) -> Result<(), String> {
         Ok(())
     }

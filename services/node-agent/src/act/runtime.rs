@@ -96,6 +96,9 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         start: &Start,
     ) -> impl Future<Output = Result<(), String>> + Send;
 
+    /// Removes the data of a PersistentVolume that lies on this machine. May be repeated.
+    fn remove_volume(&self, name: &str) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Removes a pod's folders.
     fn discard(&self, pod: &PodIdentity) -> impl Future<Output = Result<(), String>> + Send;
 

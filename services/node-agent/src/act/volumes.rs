@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::{atomic, disk};
+use super::{atomic, disk, local_volume};
 use crate::spec::volumes::{Content, HostPath, Plan, VolumePlan};
 
 /// Makes every volume of the plan hold what it says. May be repeated.
@@ -23,6 +23,7 @@ fn one(volume: &VolumePlan, group: Option<u32>) -> Result<(), String> {
     match &volume.content {
         Content::Empty { memory, size } => empty(&volume.path, *memory, *size, group).map_err(in_words),
         Content::Host(kind) => host(&volume.path, *kind),
+        Content::Local { made_here } => local_volume::prepare(&volume.path, *made_here, group),
         Content::Files { files, memory, .. } => {
             if *memory {
                 in_memory(&volume.path, None).map_err(in_words)?;

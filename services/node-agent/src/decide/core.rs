@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bus::node::{PodReport, Wanted as Change};
+use bus::node::{PodReport, VolumeReport, Wanted as Change};
 use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::action::{Action, Note};
 use super::memory::{Memory, Probes, View};
 use super::outcome::{Outcome, learn};
+use super::removals::Removals;
 use super::{pod, status};
 use crate::observe::listing::{Listing, ObservedPod, PodIdentity, State};
 use crate::observe::wanted::{Changed, Wanted};
@@ -40,6 +41,8 @@ pub enum Input {
     Ended(String, Outcome),
     /// A probe has come to a verdict.
     Probed(ProbeVerdict),
+    /// The removal of the volume with this uid has come to its end, well or not.
+    VolumeRemoved(String, bool),
     /// Time has passed.
     Tick,
 }
@@ -70,6 +73,8 @@ pub struct Effects {
     pub notes: Vec<(PodIdentity, Note)>,
     /// For readers: new forms of pods by uid, `None` for those that are gone.
     pub published: Vec<(String, Option<PodRef>)>,
+    /// Volumes to be removed, each then to be reported.
+    pub removals: Vec<VolumeReport>,
     /// The probes that are to run for a pod from now on.
     pub probes: Vec<(String, Vec<ProbePlan>)>,
     /// When to tick at the latest.
@@ -85,6 +90,7 @@ pub struct Core {
     pods: BTreeMap<String, Entry>,
     dirty: BTreeSet<String>,
     notes: Vec<(PodIdentity, Note)>,
+    removals: Removals,
     is_attached: bool,
     is_down: bool,
     /// Deeds that changed the runtime.
@@ -132,6 +138,7 @@ impl Core {
             pods: BTreeMap::new(),
             dirty: BTreeSet::new(),
             notes: Vec::new(),
+            removals: Removals::default(),
             is_attached: false,
             is_down: false,
             epoch: 0,
@@ -165,6 +172,7 @@ impl Core {
             Input::RuntimeDown => self.is_down = true,
             Input::Ended(uid, outcome) => self.ended(&uid, outcome, now),
             Input::Probed(verdict) => self.probed(verdict),
+            Input::VolumeRemoved(uid, is_done) => self.removals.ended(&uid, is_done, now),
             Input::Tick => (),
         }
     }
@@ -178,7 +186,13 @@ impl Core {
         for uid in todo {
             self.settle_one(&uid, now, &mut effects);
         }
-        effects.wake = self.pods.values().filter_map(|entry| entry.wake).min();
+        // A pod that the API has no more may still be winding down on what it mounted.
+        let used = self.pods.values().flat_map(|entry| &entry.memory.volumes.persistent);
+        let used: BTreeSet<&str> = used.map(String::as_str).collect();
+        let node = &self.settings.node_name;
+        let (removals, again) = self.removals.due(self.wanted.volumes(), &used, node, now);
+        effects.removals = removals;
+        effects.wake = self.pods.values().filter_map(|entry| entry.wake).chain(again).min();
         effects.is_busy = self.pods.values().any(|entry| !entry.memory.under_way.is_empty());
         effects
     }
@@ -228,6 +242,7 @@ impl Core {
     fn snapshot(&mut self, objects: Vec<Change>, now: Timestamp) {
         self.wanted = Wanted::from_snapshot(objects);
         self.is_attached = true;
+        self.removals.forget_told();
         let pods: Vec<Arc<Pod>> = self.wanted.pods().cloned().collect();
         let uids: BTreeSet<&str> = pods.iter().map(|pod| uid(pod)).collect();
         for (uid, entry) in &mut self.pods {
@@ -259,6 +274,12 @@ impl Core {
                         entry.memory.version += 1;
                         self.dirty.insert(uid.clone());
                     }
+                }
+            }
+            Changed::Volume => {
+                for (uid, entry) in &mut self.pods {
+                    entry.memory.version += 1;
+                    self.dirty.insert(uid.clone());
                 }
             }
             Changed::Nothing => (),

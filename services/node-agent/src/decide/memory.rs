@@ -51,6 +51,8 @@ pub struct Volumes {
     pub ready: Option<u64>,
     /// When they must be prepared again, as something in them is over by then.
     pub renew: Option<Timestamp>,
+    /// PersistentVolumes that the pod's claims led to.
+    pub persistent: BTreeSet<String>,
 }
 
 /// What the agent knows of a container by itself.

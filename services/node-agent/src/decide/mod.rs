@@ -17,6 +17,7 @@ pub mod core;
 pub mod memory;
 pub mod outcome;
 pub mod pod;
+pub mod removals;
 pub mod status;
 pub mod wind_down;
 

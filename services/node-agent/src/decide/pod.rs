@@ -17,7 +17,7 @@ use super::memory::{Decision, Ended, Memory, View};
 use super::wind_down;
 use crate::observe::listing::{Sandbox, State};
 use crate::spec::env::Sources;
-use crate::spec::{init_containers, is_sidecar, name, namespace, of, sandbox, uid, volumes};
+use crate::spec::{claims, init_containers, is_sidecar, name, namespace, of, sandbox, uid, volumes};
 
 /// A volume or a sandbox that failed is tried again soon: most often something else was not there yet.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -148,6 +148,7 @@ fn prepare_volumes(view: &View<'_>, memory: &mut Memory, decision: &mut Decision
         addresses: &addresses,
         settings: view.settings,
     };
+    memory.volumes.persistent.extend(claims::volumes(&sources));
     match volumes::plan(&sources) {
         Ok(plan) if memory.volumes.ready == Some(plan.digest()) && !is_due => (),
         Ok(plan) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bus::node;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
 use model::Key;
 use serde::de::DeserializeOwned;
 use tracing::warn;
@@ -17,6 +17,8 @@ pub struct Wanted {
     pods: BTreeMap<Key, Arc<Pod>>,
     config_maps: BTreeMap<Key, ConfigMap>,
     secrets: BTreeMap<Key, Secret>,
+    claims: BTreeMap<Key, PersistentVolumeClaim>,
+    volumes: BTreeMap<Key, PersistentVolume>,
     services: BTreeMap<Key, Service>,
 }
 
@@ -30,6 +32,8 @@ pub enum Changed {
         /// The namespace.
         namespace: String,
     },
+    /// A volume that any pod may refer to by its claim.
+    Volume,
     /// Nothing that concerns a pod which is there.
     Nothing,
 }
@@ -63,6 +67,14 @@ impl Wanted {
                 put(&mut self.secrets, &key, change.object.map(|json| read(&key, &json)));
                 reference()
             }
+            ("", "persistentvolumeclaims") => {
+                put(&mut self.claims, &key, change.object.map(|json| read(&key, &json)));
+                reference()
+            }
+            ("", "persistentvolumes") => {
+                put(&mut self.volumes, &key, change.object.map(|json| read(&key, &json)));
+                Changed::Volume
+            }
             ("", "services") => {
                 put(&mut self.services, &key, change.object.map(|json| read(&key, &json)));
                 // A container keeps the environment that it was made with.
@@ -75,6 +87,11 @@ impl Wanted {
     /// The pod of that name.
     pub fn pod(&self, key: &Key) -> Option<&Arc<Pod>> {
         self.pods.get(key)
+    }
+
+    /// Every volume that the node knows of.
+    pub fn volumes(&self) -> impl Iterator<Item = &PersistentVolume> {
+        self.volumes.values()
     }
 
     /// Every pod.
@@ -90,6 +107,14 @@ impl References for Wanted {
 
     fn secret(&self, namespace: &str, name: &str) -> Option<&Secret> {
         self.secrets.get(&Key::object("", "secrets", namespace, name))
+    }
+
+    fn claim(&self, namespace: &str, name: &str) -> Option<&PersistentVolumeClaim> {
+        self.claims.get(&Key::object("", "persistentvolumeclaims", namespace, name))
+    }
+
+    fn volume(&self, name: &str) -> Option<&PersistentVolume> {
+        self.volumes.get(&Key::object("", "persistentvolumes", "", name))
     }
 
     fn services(&self, namespace: &str) -> Vec<&Service> {

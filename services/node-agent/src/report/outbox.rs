@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bus::node::{PodReport, Report, ReportReply};
+use bus::node::{PodReport, Report, ReportReply, VolumeReport};
 use bytes::Bytes;
 use model::Reason;
 use tokio::sync::Notify;
@@ -26,6 +26,8 @@ struct Waiting {
     node: Option<Bytes>,
     pods: BTreeMap<String, PodReport>,
     events: VecDeque<Bytes>,
+    /// By uid.
+    volumes: BTreeMap<String, VolumeReport>,
     dropped: u64,
 }
 
@@ -41,6 +43,12 @@ impl Outbox {
     /// A pod's status, in place of an older one.
     pub fn pod(&self, report: PodReport) {
         self.lock().pods.insert(report.uid.clone(), report);
+        self.filled.notify_one();
+    }
+
+    /// A volume of which nothing is left.
+    pub fn volume(&self, report: VolumeReport) {
+        self.lock().volumes.insert(report.uid.clone(), report);
         self.filled.notify_one();
     }
 
@@ -83,6 +91,13 @@ impl Outbox {
             }
             report.pods.extend(waiting.pods.pop_first().map(|(_, pod)| pod));
         }
+        while let Some((_, volume)) = waiting.volumes.first_key_value() {
+            bytes += NAMES + volume.name.len();
+            if bytes > REPORT_BYTES {
+                return report;
+            }
+            report.volumes.extend(waiting.volumes.pop_first().map(|(_, volume)| volume));
+        }
         while let Some(event) = waiting.events.front() {
             bytes += event.len();
             if bytes > REPORT_BYTES && !report.events.is_empty() {
@@ -99,6 +114,9 @@ impl Outbox {
         waiting.node = waiting.node.take().or(report.node);
         for pod in report.pods {
             waiting.pods.entry(pod.uid.clone()).or_insert(pod);
+        }
+        for volume in report.volumes {
+            waiting.volumes.entry(volume.uid.clone()).or_insert(volume);
         }
         for event in report.events.into_iter().rev() {
             if waiting.events.len() < EVENTS_MAX {
@@ -122,6 +140,13 @@ impl Outbox {
                 false => debug!(pod = pod.name, "its status was refused: {status}"),
             }
         }
+        for (index, status) in reply.volumes {
+            let Some(volume) = report.volumes.get(index) else { continue };
+            match is_passing(status.reason) {
+                true => again.volumes.push(volume.clone()),
+                false => warn!(volume = volume.name, "its end was refused: {status}"),
+            }
+        }
         self.put_back(again);
     }
 
@@ -134,12 +159,14 @@ impl Outbox {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.node.is_none() && self.pods.is_empty() && self.events.is_empty()
+        self.node.is_none() && self.pods.is_empty() && self.volumes.is_empty() && self.events.is_empty()
     }
 }
 
+/// What names and punctuation take, roughly.
+const NAMES: usize = 128;
+
 fn size(pod: &PodReport) -> usize {
-    const NAMES: usize = 128;
     NAMES + pod.status.as_ref().map_or(0, Bytes::len)
 }
 

@@ -64,7 +64,7 @@ pub fn blueprint(
         texts.map(|text| expand(text, |name| lookup.get(name).map(|value| (*value).to_owned()))).collect()
     };
     let termination = settings.paths.termination(uid(pod), &container.name, attempt);
-    let (mut mounts, subpaths) = volume_mounts(container, &lookup, pod, settings)?;
+    let (mut mounts, subpaths) = volume_mounts(container, &lookup, sources)?;
     mounts.extend(own_files(container, &mounts, pod, settings, &termination));
     let config = ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt }),
@@ -120,14 +120,12 @@ fn annotations(pod: &Pod, container: &Container, attempt: u32) -> HashMap<String
 fn volume_mounts(
     container: &Container,
     environment: &BTreeMap<&str, &str>,
-    pod: &Pod,
-    settings: &Settings,
+    sources: &Sources<'_>,
 ) -> Result<(Vec<Mount>, Vec<SubPath>), ConfigError> {
+    let (pod, settings) = (sources.pod, sources.settings);
     let (mut mounts, mut subpaths) = (Vec::new(), Vec::new());
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let Some(place) = volumes::place(pod, &mount.name, &settings.paths) else {
-            return Err(ConfigError(format!("cannot find volume {:?} to mount", mount.name)));
-        };
+        let place = volumes::place(&mount.name, sources).map_err(ConfigError)?;
         let mut host_path = place.path;
         if let Some(path) = subpath_of(mount, environment)? {
             let target = settings.paths.subpath(uid(pod), &mount.name, &container.name, index);

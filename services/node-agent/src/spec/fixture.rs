@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
 use serde_json::{Value, json};
 
 use super::References;
 use crate::settings::{Allocatable, Paths, Resolver, Settings};
 
-/// Config maps and secrets of the namespace `default`.
+/// Config maps, secrets, claims and volumes of the namespace `default`.
 #[derive(Default)]
 pub struct Objects {
     config_maps: BTreeMap<String, ConfigMap>,
     secrets: BTreeMap<String, Secret>,
+    claims: BTreeMap<String, PersistentVolumeClaim>,
+    volumes: BTreeMap<String, PersistentVolume>,
     services: BTreeMap<String, Service>,
 }
 
@@ -34,6 +36,18 @@ impl Objects {
 }
 
 impl Objects {
+    /// With a claim.
+    pub fn claim(mut self, name: &str, claim: Value) -> Self {
+        self.claims.insert(name.to_owned(), serde_json::from_value(claim).unwrap());
+        self
+    }
+
+    /// With a volume.
+    pub fn volume(mut self, name: &str, volume: Value) -> Self {
+        self.volumes.insert(name.to_owned(), serde_json::from_value(volume).unwrap());
+        self
+    }
+
     /// With a Service.
     pub fn service(mut self, name: &str, address: &str, ports: Value) -> Self {
         let object = json!({"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": ports}});
@@ -49,6 +63,14 @@ impl References for Objects {
 
     fn secret(&self, _: &str, name: &str) -> Option<&Secret> {
         self.secrets.get(name)
+    }
+
+    fn claim(&self, _: &str, name: &str) -> Option<&PersistentVolumeClaim> {
+        self.claims.get(name)
+    }
+
+    fn volume(&self, name: &str) -> Option<&PersistentVolume> {
+        self.volumes.get(name)
     }
 
     fn services(&self, _: &str) -> Vec<&Service> {

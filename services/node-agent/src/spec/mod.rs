@@ -3,10 +3,11 @@
 //! ```text
 //!  Pod ─┬─> sandbox    PodSandboxConfig: names, network, name servers
 //!       ├─> container  ContainerConfig: command, environment (env, services, expand, fields), mounts, resources, security
-//!       ├─> volumes    what each volume holds
+//!       ├─> volumes    what each volume holds; claims: where the data of a claim lies
 //!       └─> image      names, policy ── credentials ──> who pulls
 //! ```
 
+pub mod claims;
 pub mod container;
 pub mod credentials;
 pub mod env;
@@ -24,7 +25,9 @@ pub mod volumes;
 #[cfg(test)]
 pub mod fixture;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, PersistentVolume, PersistentVolumeClaim, Pod, PodSpec, Secret, Service,
+};
 
 /// What a pod's spec refers to by name.
 pub trait References {
@@ -32,6 +35,10 @@ pub trait References {
     fn config_map(&self, namespace: &str, name: &str) -> Option<&ConfigMap>;
     /// A secret of the pod's namespace.
     fn secret(&self, namespace: &str, name: &str) -> Option<&Secret>;
+    /// A claim of the pod's namespace.
+    fn claim(&self, namespace: &str, name: &str) -> Option<&PersistentVolumeClaim>;
+    /// A volume that a claim has.
+    fn volume(&self, name: &str) -> Option<&PersistentVolume>;
     /// The Services of a namespace that have an address.
     fn services(&self, namespace: &str) -> Vec<&Service>;
 }

@@ -5,14 +5,14 @@ use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, Pod, ServiceAccountTokenProjection, Volume,
+    DownwardAPIVolumeFile, EmptyDirVolumeSource, KeyToPath, ServiceAccountTokenProjection, Volume,
     VolumeProjection,
 };
 use model::quantity::Quantity;
 
+use super::claims::{self, Claimed};
 use super::env::{Sources, no_config_map, no_secret};
 use super::{References, fields, namespace, of, uid};
-use crate::settings::Paths;
 
 /// All volumes of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +46,11 @@ pub enum Content {
     },
     /// A path of the node.
     Host(HostPath),
+    /// A folder of the node that outlives the pod.
+    Local {
+        /// Whether it is one of ours, and made when it is not there.
+        made_here: bool,
+    },
     /// Files by their path in the volume, replaced all at once when any of them changes.
     Files {
         /// By path.
@@ -118,15 +123,20 @@ pub struct VolumeProblem {
 }
 
 const MODE: i32 = 0o644;
+/// What is said of a volume that this node cannot make.
+pub const UNKNOWN_KIND: &str = "this node knows no such kind of volume";
 
 /// What the pod's volumes are to hold now.
 pub fn plan(sources: &Sources<'_>) -> Result<Plan, VolumeProblem> {
     let pod = sources.pod;
     let volumes = of(pod).volumes.iter().flatten().map(|volume| {
         let problem = |why| VolumeProblem { volume: volume.name.clone(), why };
-        let Some(place) = place(pod, &volume.name, &sources.settings.paths) else {
-            return Err(problem("this node knows no such kind of volume".to_owned()));
-        };
+        if let Some((claim, read_only)) = claims::claim_of(pod, volume) {
+            let found = claims::claimed(pod, (&claim, read_only), sources.references, sources.settings);
+            let Claimed { path, content, .. } = found.map_err(problem)?;
+            return Ok(VolumePlan { name: volume.name.clone(), path, content });
+        }
+        let place = place(&volume.name, sources).map_err(problem)?;
         let content = content(volume, sources).map_err(problem)?;
         Ok(VolumePlan { name: volume.name.clone(), path: place.path, content })
     });
@@ -135,10 +145,16 @@ pub fn plan(sources: &Sources<'_>) -> Result<Plan, VolumeProblem> {
     Ok(Plan { volumes: volumes.collect::<Result<_, _>>()?, group })
 }
 
-/// Where the volume of that name lies; `None` for one that is not in the spec or that we cannot make.
-pub fn place(pod: &Pod, name: &str, paths: &Paths) -> Option<Place> {
-    let volume = of(pod).volumes.iter().flatten().find(|volume| volume.name == name)?;
-    let folder = |kind| paths.volume(uid(pod), kind, name);
+/// Where the volume of that name lies, or why it cannot be had.
+pub fn place(name: &str, sources: &Sources<'_>) -> Result<Place, String> {
+    let pod = sources.pod;
+    let volume = of(pod).volumes.iter().flatten().find(|volume| volume.name == name);
+    let volume = volume.ok_or_else(|| format!("cannot find volume {name:?} to mount"))?;
+    if let Some((claim, read_only)) = claims::claim_of(pod, volume) {
+        let claimed = claims::claimed(pod, (&claim, read_only), sources.references, sources.settings)?;
+        return Ok(Place { path: claimed.path, read_only: claimed.read_only });
+    }
+    let folder = |kind| sources.settings.paths.volume(uid(pod), kind, name);
     let (path, read_only) = match volume {
         Volume { host_path: Some(source), .. } => (PathBuf::from(&source.path), false),
         Volume { empty_dir: Some(_), .. } => (folder("empty-dir"), false),
@@ -146,9 +162,9 @@ pub fn place(pod: &Pod, name: &str, paths: &Paths) -> Option<Place> {
         Volume { secret: Some(_), .. } => (folder("secret"), true),
         Volume { downward_api: Some(_), .. } => (folder("downward-api"), true),
         Volume { projected: Some(_), .. } => (folder("projected"), true),
-        _ => return None,
+        _ => return Err(UNKNOWN_KIND.to_owned()),
     };
-    Some(Place { path, read_only })
+    Ok(Place { path, read_only })
 }
 
 fn content(volume: &Volume, sources: &Sources<'_>) -> Result<Content, String> {
@@ -186,7 +202,7 @@ fn content(volume: &Volume, sources: &Sources<'_>) -> Result<Content, String> {
             let memory = has_secrets || !tokens.is_empty();
             Ok(Content::Files { files, tokens, memory })
         }
-        _ => Err("this node knows no such kind of volume".to_owned()),
+        _ => Err(UNKNOWN_KIND.to_owned()),
     }
 }
 
@@ -335,7 +351,8 @@ impl TokenFile {
 // === impl HostPath ===
 
 impl HostPath {
-    fn parse(text: Option<&str>) -> Result<Self, String> {
+    /// As a hostPath's `type` says it.
+    pub fn parse(text: Option<&str>) -> Result<Self, String> {
         Ok(match text.unwrap_or("") {
             "" => HostPath::Unchecked,
             "DirectoryOrCreate" => HostPath::DirectoryOrCreate,

@@ -211,7 +211,8 @@ fn keepers() -> Vec<(&'static str, Vec<Rule>)> {
             vec![
                 may("create delete get list patch update watch", "core", "persistentvolumes"),
                 may("patch update", "core", "persistentvolumeclaims/status persistentvolumes/status"),
-                may("get list patch update watch", "core", "persistentvolumeclaims"),
+                // It makes the claims that live as long as their pod, too.
+                may("create get list patch update watch", "core", "persistentvolumeclaims"),
                 may("create delete get list patch watch", "core", "pods"),
                 may(READ, "core", "nodes"),
                 may(READ, "storage.k8s.io", "storageclasses"),
