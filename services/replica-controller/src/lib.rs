@@ -1,16 +1,21 @@
-//! Deployments, ReplicaSets and ReplicationControllers: the wanted number of pods, of the wanted template.
+//! Deployments, ReplicaSets and ReplicationControllers: the wanted number of pods, of the wanted template; DaemonSets:
+//! one pod on each node that is meant.
 //!
 //! ```text
 //!  log ──> observe ──> deployment/   Deployment × its sets ──> sets to make, scale, delete; status
-//!                 └──> replica_set/  set × its pods ─────────> pods to make, delete, adopt; status
+//!                 ├──> replica_set/  set × its pods ─────────> pods to make, delete, adopt; status
+//!                 └──> daemon_set/   set × nodes × its pods ─> pods to make, delete, adopt; history; status
 //! ```
-//! Both are a [`client::Controller`]: `decide` and what it calls is pure, `act` turns a plan into writes, and the
+//! Each is a [`client::Controller`]: `decide` and what it calls is pure, `act` turns a plan into writes, and the
 //! driver sends them. Absent on purpose: expectations. The driver decides a key again only when the log has shown the
 //! key's own writes.
 
+pub mod attempts;
+pub mod daemon_set;
 pub mod deployment;
 pub mod observe;
 pub mod patch;
+pub mod pods;
 pub mod replica_set;
 
 use anyhow::Result;
@@ -18,6 +23,7 @@ use client::Writer;
 use model::Class;
 use runtime::{AdminArguments, BusArguments, Readiness, Shutdown};
 
+use daemon_set::DaemonSets;
 use deployment::Deployments;
 use replica_set::ReplicaSets;
 
@@ -38,7 +44,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     let condition = readiness.condition("store");
     runtime::admin::serve(config.admin.admin_addr, readiness, shutdown.clone()).await?;
     let bus = bus::Bus::connect(&config.bus.config("replica-controller")).await?;
-    let store = client::open(&bus, &[Class::Pods, Class::Rest], condition, shutdown.clone()).await?;
+    let store = client::open(&bus, &[Class::Pods, Class::Nodes, Class::Rest], condition, shutdown.clone()).await?;
     let writer = |name: &str| Writer::new(bus.clone(), &format!("system:serviceaccount:kube-system:{name}"));
     tokio::join!(
         client::controller::run(
@@ -47,7 +53,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
             writer("deployment-controller"),
             shutdown.clone()
         ),
-        client::controller::run(ReplicaSets::default(), store, writer("replicaset-controller"), shutdown),
+        client::controller::run(
+            ReplicaSets::default(),
+            store.clone(),
+            writer("replicaset-controller"),
+            shutdown.clone()
+        ),
+        client::controller::run(DaemonSets::default(), store, writer("daemon-set-controller"), shutdown),
     );
     Ok(())
 }

@@ -20,7 +20,7 @@ pub fn bounds(deployment: &Deployment) -> Bounds {
         return Bounds { surge: 0, unavailable: 0 };
     };
     let replicas = deployment.replicas;
-    let surge = scaled(max_surge, replicas, |hundredths| hundredths.div_ceil(100));
+    let surge = scaled(max_surge, replicas, round_up);
     let mut unavailable = scaled(max_unavailable, replicas, |hundredths| hundredths / 100);
     if surge == 0 && unavailable == 0 {
         unavailable = 1;
@@ -28,7 +28,13 @@ pub fn bounds(deployment: &Deployment) -> Bounds {
     Bounds { surge, unavailable: unavailable.min(replicas) }
 }
 
-fn scaled(bound: &IntOrString, replicas: i32, round: fn(u64) -> u64) -> i32 {
+/// A percentage that is met or passed.
+pub fn round_up(hundredths: u64) -> u64 {
+    hundredths.div_ceil(100)
+}
+
+/// A bound as a number, of so many in all.
+pub fn scaled(bound: &IntOrString, replicas: i32, round: fn(u64) -> u64) -> i32 {
     match bound {
         IntOrString::Int(number) => (*number).max(0),
         IntOrString::String(text) => {

@@ -16,7 +16,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bus::command::Reply;
 use client::{Controller, Decision, Note, NoteKind, Observed};
@@ -24,7 +24,7 @@ use k8s_openapi::jiff::Timestamp;
 use model::{Key, Reason};
 use tracing::warn;
 
-use crate::observe::{Deployment, Owned, Set};
+use crate::observe::{Deployment, Managers, Owned, Set};
 use act::Intent;
 use decide::Observation;
 
@@ -33,8 +33,7 @@ use decide::Observation;
 #[derive(Debug, Default)]
 pub struct Deployments {
     deployments: HashMap<Key, Deployment>,
-    key_by_uid: HashMap<String, Key>,
-    keys_by_namespace: HashMap<String, BTreeSet<Key>>,
+    managers: Managers,
     sets: Owned<Set>,
     /// What the writes of the last decision were for, in their order.
     intents: HashMap<Key, Vec<Intent>>,
@@ -53,26 +52,14 @@ impl Deployments {
                 return self.remove_deployment(key);
             }
         };
-        let uid = deployment.uid.clone();
-        self.keys_by_namespace.entry(key.namespace().to_owned()).or_default().insert(key.clone());
-        let previous = self.deployments.insert(key.clone(), deployment);
-        if let Some(previous) = previous.filter(|previous| previous.uid != uid) {
-            self.key_by_uid.remove(&previous.uid);
-        }
-        self.key_by_uid.insert(uid, key.clone());
+        self.managers.put(key, &deployment.uid);
+        self.deployments.insert(key.clone(), deployment);
         vec![key.clone()]
     }
 
     fn remove_deployment(&mut self, key: &Key) -> Vec<Key> {
-        if let Some(deployment) = self.deployments.remove(key) {
-            self.key_by_uid.remove(&deployment.uid);
-        }
-        if let Some(keys) = self.keys_by_namespace.get_mut(key.namespace()) {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.keys_by_namespace.remove(key.namespace());
-            }
-        }
+        self.managers.remove(key);
+        self.deployments.remove(key);
         vec![key.clone()]
     }
 
@@ -84,32 +71,17 @@ impl Deployments {
                 return self.remove_set(key);
             }
         };
-        let mut concerned = self.concerned(&set);
+        let selects = |key: &Key| self.deployments.get(key).is_some_and(|one| one.selects(&set.labels));
+        let mut concerned = self.managers.concerned(key, set.manager.as_deref(), selects);
         if let Some(previous) = self.sets.put(key.clone(), set) {
-            concerned.extend(self.manager(&previous));
+            concerned.extend(self.managers.find(previous.manager.as_deref()));
         }
         concerned
     }
 
     fn remove_set(&mut self, key: &Key) -> Vec<Key> {
-        self.sets.remove(key).and_then(|set| self.manager(&set)).into_iter().collect()
-    }
-
-    /// The Deployment that manages a set; of one that nobody manages those that might.
-    fn concerned(&self, set: &Set) -> Vec<Key> {
-        match &set.manager {
-            Some(_) => self.manager(set).into_iter().collect(),
-            None => {
-                let candidates = self.keys_by_namespace.get(set.key.namespace()).into_iter().flatten();
-                let selects =
-                    |key: &&Key| self.deployments.get(*key).is_some_and(|one| one.selects(&set.labels));
-                candidates.filter(selects).cloned().collect()
-            }
-        }
-    }
-
-    fn manager(&self, set: &Set) -> Option<Key> {
-        self.key_by_uid.get(set.manager.as_deref()?).cloned()
+        let set = self.sets.remove(key);
+        set.and_then(|set| self.managers.find(set.manager.as_deref())).into_iter().collect()
     }
 }
 

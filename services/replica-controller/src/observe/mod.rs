@@ -5,14 +5,24 @@
 //!        └──────────────── selector ────────────┘└──────────────── selector ────────┘
 //! ```
 
+pub mod daemon_pods;
+pub mod daemon_sets;
 pub mod deployments;
+pub mod managers;
+pub mod nodes;
 pub mod owned;
 pub mod pods;
+pub mod revisions;
 pub mod sets;
 
+pub use daemon_pods::DaemonPod;
+pub use daemon_sets::{DaemonSet, Update};
 pub use deployments::{Deployment, Strategy};
+pub use managers::Managers;
+pub use nodes::Node;
 pub use owned::Owned;
-pub use pods::{Phase, Pod};
+pub use pods::{Phase, Pod, next_available};
+pub use revisions::Revision;
 pub use sets::{Set, Template};
 
 use k8s_openapi::jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! Pods as far as replica controllers look at them. There are many, so each is parsed once and kept small.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use client::ownership::controller_of;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
@@ -173,6 +174,20 @@ impl Pod {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 
+    /// Whether nothing of it is left but its object.
+    pub fn is_gone(&self) -> bool {
+        self.deleting && self.has_ended()
+    }
+
+    /// Whether it has been ready for long enough.
+    pub fn is_available(&self, min_ready_seconds: i32, now: Timestamp) -> bool {
+        match min_ready_seconds {
+            // Clocks of nodes may differ from ours; who need not wait does not.
+            0 => self.is_ready(),
+            seconds => self.available_at(seconds).is_some_and(|at| at <= now),
+        }
+    }
+
     /// Whether it serves.
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some()
@@ -184,6 +199,16 @@ impl Pod {
         let seconds = since.as_second().saturating_add(i64::from(min_ready_seconds));
         Some(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
     }
+}
+
+/// When the next ready pod has been so for long enough.
+pub fn next_available<'a>(
+    pods: impl IntoIterator<Item = &'a Pod>,
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> Option<Duration> {
+    let times = pods.into_iter().filter_map(|pod| pod.available_at(min_ready_seconds));
+    Duration::try_from(times.filter(|at| *at > now).min()? - now).ok()
 }
 
 impl Dependent for Pod {

@@ -12,8 +12,9 @@ use k8s_openapi::jiff::Timestamp;
 use model::Key;
 
 use super::rank;
-use super::status::{self, Trouble};
-use crate::observe::{Pod, Set};
+use super::status;
+use crate::attempts::Trouble;
+use crate::observe::{Pod, Set, next_available};
 
 /// Pods that one decision makes or deletes: bounded, so that one large set does not hold up the others.
 pub const BURST: usize = 500;
@@ -73,7 +74,7 @@ pub fn decide<'a>(observation: &Observation<'a>, now: Timestamp) -> Plan<'a> {
         plan.delete = rank::first_to_go(&members, count, observation.related_per_node, now);
         plan.reason = "too many pods";
     }
-    plan.again_after = status::next_available(set, &members, now);
+    plan.again_after = next_available(members.iter().copied(), set.min_ready_seconds, now);
     // What is done now changes the numbers at once, so they are written after it; unless it fails.
     if plan.create == 0 && plan.delete.is_empty() || observation.trouble.is_some() {
         let trouble = observation.trouble.filter(|_| !plan.is_at_size);

@@ -1,23 +1,13 @@
 //! A set's status. Pure.
 
-use std::time::Duration;
-
 use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::attempts::Trouble;
 use crate::observe::{Pod, Set, whole_seconds};
 
 const REPLICA_FAILURE: &str = "ReplicaFailure";
-
-/// What went wrong when pods were made or deleted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
-    /// `FailedCreate` or `FailedDelete`.
-    pub reason: &'static str,
-    /// In the API server's words.
-    pub message: String,
-}
 
 /// The status of a set with these pods.
 pub fn calculate(
@@ -35,28 +25,10 @@ pub fn calculate(
             labels.iter().all(|(name, value)| pod.labels.get(name) == Some(value))
         })),
         ready_replicas: unless_zero(count(&Pod::is_ready)),
-        available_replicas: unless_zero(count(&|pod| is_available(set, pod, now))),
+        available_replicas: unless_zero(count(&|pod| pod.is_available(set.min_ready_seconds, now))),
         terminating_replicas: (!set.is_replication_controller()).then(|| number(terminating)),
         observed_generation: Some(set.generation),
         conditions: conditions(set, trouble, now),
-    }
-}
-
-/// When the next ready pod has been so for long enough.
-pub fn next_available(set: &Set, members: &[&Pod], now: Timestamp) -> Option<Duration> {
-    let at = members
-        .iter()
-        .filter_map(|pod| pod.available_at(set.min_ready_seconds))
-        .filter(|at| *at > now)
-        .min()?;
-    Duration::try_from(at - now).ok()
-}
-
-fn is_available(set: &Set, pod: &Pod, now: Timestamp) -> bool {
-    match set.min_ready_seconds {
-        // Clocks of nodes may differ from ours; who need not wait does not.
-        0 => pod.is_ready(),
-        seconds => pod.available_at(seconds).is_some_and(|at| at <= now),
     }
 }
 

@@ -8,7 +8,7 @@ use model::Key;
 use serde_json::{Value, json};
 
 use super::decide::{BURST, Observation, Plan, decide};
-use super::status::Trouble;
+use crate::attempts::Trouble;
 use crate::observe::{Phase, Pod, Set};
 
 fn now() -> Timestamp {

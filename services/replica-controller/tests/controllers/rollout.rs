@@ -1,11 +1,10 @@
 //! Whole rollouts, from the Deployment to the pods and back, without a server.
 
-mod cluster;
-
 use bus::command::Write;
-use cluster::Cluster;
 use model::Key;
 use serde_json::json;
+
+use crate::cluster::Cluster;
 
 /// Lets pods start a few at a time until the rollout is over; checks the promise at each step.
 fn roll(cluster: &mut Cluster, at_least: usize, at_most: usize) {

@@ -1,12 +1,13 @@
-//! A cluster in a map: both controllers decide, their writes are applied as the API server would, and what they see
+//! A cluster in a map: the controllers decide, their writes are applied as the API server would, and what they see
 //! is what came of it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bus::command::{PatchFormat, Reply, Stored, Write};
-use client::{Controller, Observed};
+use client::{Controller, Decision, Observed};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use model::{Key, Revision, Status};
+use replica_controller::daemon_set::DaemonSets;
 use replica_controller::deployment::Deployments;
 use replica_controller::replica_set::ReplicaSets;
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ pub struct Cluster {
     revision: u64,
     deployments: Driven<Deployments>,
     sets: Driven<ReplicaSets>,
+    daemons: Driven<DaemonSets>,
     /// Every Event's message in order.
     pub told: Vec<String>,
     /// Refuses writes, as a quota would.
@@ -45,6 +47,7 @@ impl Default for Cluster {
             revision: 0,
             deployments: Driven::default(),
             sets: Driven::default(),
+            daemons: Driven::default(),
             told: Vec::new(),
             refuses: |_| false,
         }
@@ -70,6 +73,48 @@ impl Cluster {
         self.create("apps", "deployments", deployment).expect("a Deployment");
     }
 
+    /// A DaemonSet `agent` of `agent:<version>`.
+    pub fn daemon(&mut self, version: i32) {
+        let containers = json!([{"name": "agent", "image": format!("agent:{version}")}]);
+        let set = json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {"name": "agent", "namespace": "default"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "agent"}},
+                "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": containers}},
+            },
+        });
+        self.create("apps", "daemonsets", set).expect("a DaemonSet");
+    }
+
+    /// Changes `agent`.
+    pub fn change_daemon(&mut self, patch: Value) {
+        let key = Key::object("apps", "daemonsets", "default", "agent");
+        self.patch(&key, "", PatchFormat::Merge, &patch).expect("the DaemonSet is there");
+    }
+
+    /// A node, new or changed.
+    pub fn node(&mut self, name: &str, labels: Value, taints: Value) {
+        let node = json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}});
+        self.put(Key::object("", "nodes", "", name), node).expect("a node");
+    }
+
+    /// Deletes a DaemonSet and leaves what it managed to nobody, as `--cascade=orphan` does.
+    pub fn orphan_all(&mut self, name: &str) {
+        self.delete(&Key::object("apps", "daemonsets", "default", name)).expect("the DaemonSet is there");
+        let left: Vec<(Key, Value)> =
+            self.objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect();
+        for (key, mut object) in left.into_iter().filter(|(key, _)| key.resource() != "nodes") {
+            object["metadata"]["ownerReferences"] = Value::Null;
+            self.put(key, object).expect("it is there");
+        }
+    }
+
+    /// What a node says of a pod.
+    pub fn set_status(&mut self, pod: &Key, status: Value) {
+        self.patch(pod, "status", PatchFormat::Merge, &json!({"status": status})).expect("the pod is there");
+    }
+
     /// Changes `web`.
     pub fn change(&mut self, patch: Value) {
         let key = Key::object("apps", "deployments", "default", "web");
@@ -79,6 +124,11 @@ impl Cluster {
     pub fn set_image(&mut self, version: i32) {
         let containers = json!([{"name": "web", "image": format!("web:{version}")}]);
         self.change(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    }
+
+    /// An object.
+    pub fn get(&self, key: &Key) -> &Value {
+        &self.objects[key]
     }
 
     pub fn deployment(&self) -> &Value {
@@ -121,13 +171,17 @@ impl Cluster {
             for observed in std::mem::take(&mut self.unseen) {
                 self.deployments.observe(&observed);
                 self.sets.observe(&observed);
+                self.daemons.observe(&observed);
             }
-            if let Some((key, writes)) = self.deployments.decide(self.now) {
-                let replies = self.write(&writes);
+            if let Some((key, decision)) = self.deployments.decide(self.now) {
+                let replies = self.act(decision);
                 self.told.extend(self.deployments.acted(&key, &replies));
-            } else if let Some((key, writes)) = self.sets.decide(self.now) {
-                let replies = self.write(&writes);
+            } else if let Some((key, decision)) = self.sets.decide(self.now) {
+                let replies = self.act(decision);
                 self.told.extend(self.sets.acted(&key, &replies));
+            } else if let Some((key, decision)) = self.daemons.decide(self.now) {
+                let replies = self.act(decision);
+                self.told.extend(self.daemons.acted(&key, &replies));
             } else if self.unseen.is_empty() {
                 return;
             }
@@ -148,8 +202,9 @@ impl Cluster {
         }
     }
 
-    fn write(&mut self, writes: &[Write]) -> Vec<Reply> {
-        writes.iter().map(|write| self.write_one(write)).collect()
+    fn act(&mut self, decision: Decision) -> Vec<Reply> {
+        self.told.extend(decision.notes.into_iter().map(|note| note.message));
+        decision.writes.iter().map(|write| self.write_one(write)).collect()
     }
 
     fn write_one(&mut self, write: &Write) -> Reply {
@@ -194,8 +249,10 @@ impl Cluster {
             return Err(Status::not_found(key.group(), key.resource(), key.name()));
         };
         let before = object.clone();
-        assert_eq!(format, PatchFormat::Merge, "nothing is adopted here");
-        model::patch::merge_patch(&mut object, patch).expect("a patch");
+        match format {
+            PatchFormat::Strategic => adopt(&mut object, patch),
+            _ => model::patch::merge_patch(&mut object, patch).expect("a patch"),
+        }
         assert_eq!(object["metadata"]["uid"], before["metadata"]["uid"]);
         if subresource == "status" {
             assert_eq!(object["spec"], before["spec"]);
@@ -232,10 +289,10 @@ impl Cluster {
 }
 
 impl<C: Controller> Driven<C> {
-    fn decide(&mut self, now: Timestamp) -> Option<(C::Key, Vec<Write>)> {
+    fn decide(&mut self, now: Timestamp) -> Option<(C::Key, Decision)> {
         let key = self.queue.pop_front()?;
         let decision = self.controller.decide(&key, now);
-        Some((key, decision.writes))
+        Some((key, decision))
     }
 
     fn acted(&mut self, key: &C::Key, replies: &[Reply]) -> Vec<String> {
@@ -257,6 +314,12 @@ impl<C: Controller> Driven<C> {
             }
         }
     }
+}
+
+/// The one strategic merge patch that the controllers send to objects of nobody.
+fn adopt(object: &mut Value, patch: &Value) {
+    assert!(object["metadata"]["ownerReferences"].is_null(), "nothing is released here");
+    object["metadata"]["ownerReferences"] = patch["metadata"]["ownerReferences"].clone();
 }
 
 fn text(value: &Value) -> String {
