@@ -102,7 +102,7 @@ async fn write(registry: &Registry, target: &Target, exists: bool, object: Objec
 fn context() -> Context {
     let groups = ["system:masters", "system:authenticated"].map(str::to_owned).to_vec();
     let identity = Identity { user: "system:apiserver".to_owned(), groups, ..Identity::default() };
-    Context { identity, now: Timestamp::now() }
+    Context { identity, now: Timestamp::now(), guard: None }
 }
 
 fn name(kind: &Kind, object: &mut Object) {

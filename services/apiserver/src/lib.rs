@@ -4,7 +4,8 @@
 //! ```text
 //!  kubectl, operators ──HTTPS──> http ──────┐  identity: who;  authorization: may they
 //!  services ────────────bus──> commands ────┤  verbs ──> admission ──> registry ──commit──> store
-//!  node agents ─────────bus──> nodes ───────┘    │ reads and watches                          │ feed
+//!  replicas ────────────bus──> leadership ──┤    │ reads and watches                          │ feed
+//!  node agents ─────────bus──> nodes ───────┘    │                                            │
 //!       ^                                        └────────────────────────────────────────────┘
 //!       └── streams: exec, attach, logs, port-forward
 //! ```
@@ -37,6 +38,8 @@ pub mod definitions;
 pub mod discovery;
 
 pub mod reviews;
+
+pub mod leadership;
 
 pub mod nodes;
 

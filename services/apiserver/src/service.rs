@@ -31,7 +31,7 @@ use crate::identity::{FixedTokens, Issuer, SigningKey, Tokens};
 use crate::nodes::{Gateway, report, tokens};
 use crate::registry::{Entropy, Registry, bootstrap};
 use crate::streams::Streams;
-use crate::{Config, commands, definitions, endpoints, verbs};
+use crate::{Config, commands, definitions, endpoints, leadership, verbs};
 
 /// The HTTPS side before it serves: certificates made, address bound.
 pub struct Front {
@@ -92,7 +92,10 @@ async fn open(
         async {
             begin(&registry, address.port(), advertised, &conditions.objects, &shutdown).await;
             // Whoever sends them may do nothing before there are roles.
-            serve_commands(&registry, &bus, &shutdown).await;
+            tokio::join!(
+                serve_commands(&registry, &bus, &shutdown),
+                serve_leaders(&registry, &bus, &shutdown),
+            );
         },
         serve_nodes(&registry, &bus, &shutdown),
         definitions::run(Arc::clone(&registry), shutdown.clone()),
@@ -110,6 +113,13 @@ async fn open(
 async fn serve_commands(registry: &Arc<Registry>, bus: &Bus, shutdown: &Shutdown) {
     if let Err(error) = commands::serve(Arc::clone(registry), bus.clone(), shutdown.clone()).await {
         error!("commands are no longer served: {error}");
+    }
+}
+
+/// Who leads.
+async fn serve_leaders(registry: &Arc<Registry>, bus: &Bus, shutdown: &Shutdown) {
+    if let Err(error) = leadership::serve(Arc::clone(registry), bus.clone(), shutdown.clone()).await {
+        error!("leadership is no longer served: {error}");
     }
 }
 
@@ -155,7 +165,7 @@ pub async fn first_objects(
     port: u16,
     advertised: Option<SocketAddr>,
 ) -> Result<(), Status> {
-    let context = verbs::Context { identity: verbs::Identity::default(), now: Timestamp::now() };
+    let context = verbs::Context { now: Timestamp::now(), ..verbs::Context::default() };
     bootstrap::ensure(registry, &context, port).await?;
     match advertised {
         Some(address) => endpoints::join(registry, address).await,

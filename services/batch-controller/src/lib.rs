@@ -13,9 +13,11 @@ pub mod job;
 pub mod owned;
 
 use anyhow::Result;
-use client::Writer;
+use bus::Bus;
+use client::{Campaign, Role, Writer};
 use model::Class;
-use runtime::{AdminArguments, BusArguments, Readiness, Shutdown};
+use runtime::{AdminArguments, BusArguments, Condition, Readiness, Shutdown};
+use store::Store;
 
 /// Command-line arguments.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,14 +30,29 @@ pub struct Config {
     pub admin: AdminArguments,
 }
 
+/// What the controllers follow.
+pub const CLASSES: &[Class] = &[Class::Pods, Class::Rest];
+/// What they write.
+const FENCES: &[Class] = &[Class::Rest, Class::Pods];
+
 /// Runs the controllers until `shutdown`.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     let readiness = Readiness::new();
-    let condition = readiness.condition("store");
+    let (condition, leader) = (readiness.condition("store"), readiness.condition("leader"));
     runtime::admin::serve(config.admin.admin_addr, readiness, shutdown.clone()).await?;
-    let bus = bus::Bus::connect(&config.bus.config("batch-controller")).await?;
-    let store = client::open(&bus, &[Class::Pods, Class::Rest], condition, shutdown.clone()).await?;
-    let writer = |name: &str| Writer::new(bus.clone(), &format!("system:serviceaccount:kube-system:{name}"));
+    let bus = Bus::connect(&config.bus.config("batch-controller")).await?;
+    let store = client::open(&bus, CLASSES, condition, shutdown.clone()).await?;
+    control(bus, store, leader, shutdown).await
+}
+
+/// Runs the controllers on a bus and a store of [`CLASSES`] until `shutdown`. Of several
+/// replicas one acts; `ready` is met while one is known to.
+pub async fn control(bus: Bus, store: Store, ready: Condition, shutdown: Shutdown) -> Result<()> {
+    let campaign = Campaign::start(&bus, Role::of_controllers("batch-controller", FENCES), ready).await?;
+    let writer = |name: &str| {
+        let user = format!("system:serviceaccount:kube-system:{name}");
+        Writer::new(bus.clone(), &user).led_by(campaign.leadership())
+    };
     tokio::join!(
         client::controller::run(
             job::Jobs::default(),
@@ -45,5 +62,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
         ),
         client::controller::run(cron::CronJobs::default(), store, writer("cronjob-controller"), shutdown),
     );
+    campaign.resign().await;
     Ok(())
 }

@@ -7,6 +7,7 @@
 //!  namespaces ──────────────────────────> accounts    the default ServiceAccount and the cluster's CA
 //!  services, pods ──────────────────────> endpoints   where the pods of each Service are
 //!  cluster roles ───────────────────────> aggregation roles that gather their rules from others
+//!  nodes ───────────────────────────────> pod_ranges  a range of addresses for each node's pods
 //! ```
 //! Each is a [`client::Controller`]: it observes the log, decides purely, and the driver writes.
 
@@ -17,13 +18,16 @@ pub mod endpoints;
 pub mod inventory;
 pub mod namespaces;
 pub mod node_lifecycle;
+pub mod pod_ranges;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use client::Writer;
+use bus::Bus;
+use client::{Campaign, Role, Writer};
 use model::Class;
-use runtime::{AdminArguments, BusArguments, Readiness, Shutdown};
+use runtime::{AdminArguments, BusArguments, Condition, Readiness, Shutdown};
+use store::Store;
 
 /// Command-line arguments.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,21 +42,42 @@ pub struct Config {
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// How long a node may be silent before it is Unknown, in seconds
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, env = "SAMPAN_NODE_GRACE_SECONDS", value_name = "SECONDS")]
     pub node_grace_seconds: u64,
+    /// Range of all pods' addresses, out of which each node gets one; without it nodes say themselves what they have
+    #[arg(long, env = "SAMPAN_CLUSTER_CIDR", value_name = "CIDR")]
+    pub cluster_cidr: Option<pod_ranges::ClusterRange>,
 }
 
 /// Secrets are followed for their owners and namespaces only; their content is not looked at.
-const CLASSES: [Class; 4] = Class::STATE;
+pub const CLASSES: [Class; 4] = Class::STATE;
+/// What they write.
+const FENCES: &[Class] = &[Class::Rest, Class::Pods, Class::Nodes, Class::Secrets];
 
 /// Runs the controllers until `shutdown`.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     let readiness = Readiness::new();
-    let condition = readiness.condition("store");
+    let (condition, leader) = (readiness.condition("store"), readiness.condition("leader"));
     runtime::admin::serve(config.admin.admin_addr, readiness, shutdown.clone()).await?;
-    let bus = bus::Bus::connect(&config.bus.config("cluster-controller")).await?;
+    let bus = Bus::connect(&config.bus.config("cluster-controller")).await?;
     let store = client::open(&bus, &CLASSES, condition, shutdown.clone()).await?;
-    let writer = |user: &str| Writer::new(bus.clone(), &format!("system:serviceaccount:kube-system:{user}"));
+    control(&config, bus, store, leader, shutdown).await
+}
+
+/// Runs the controllers on a bus and a store of [`CLASSES`] until `shutdown`. Of several
+/// replicas one acts; `ready` is met while one is known to.
+pub async fn control(
+    config: &Config,
+    bus: Bus,
+    store: Store,
+    ready: Condition,
+    shutdown: Shutdown,
+) -> Result<()> {
+    let campaign = Campaign::start(&bus, Role::of_controllers("cluster-controller", FENCES), ready).await?;
+    let writer = |name: &str| {
+        let user = format!("system:serviceaccount:kube-system:{name}");
+        Writer::new(bus.clone(), &user).led_by(campaign.leadership())
+    };
 
     let heartbeats = node_lifecycle::heartbeats::listen(&bus, shutdown.clone()).await?;
     let grace = std::time::Duration::from_secs(config.node_grace_seconds);
@@ -61,7 +86,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
         Some(path) => accounts::Accounts::new(Some(read_when_there(path, &shutdown).await?)),
         None => accounts::Accounts::new(None),
     };
+    let ranges = config.cluster_cidr.map(pod_ranges::PodRanges::new);
+    let giving = async |ranges: pod_ranges::PodRanges| {
+        client::controller::run(ranges, store.clone(), writer("node-controller"), shutdown.clone()).await;
+    };
     tokio::join!(
+        futures::future::OptionFuture::from(ranges.map(giving)),
         client::controller::run(
             collector::Collector::default(),
             store.clone(),
@@ -83,11 +113,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
         ),
         client::controller::run(
             endpoints::Endpoints::default(),
-            store,
+            store.clone(),
             writer("endpointslice-controller"),
-            shutdown
+            shutdown.clone()
         ),
     );
+    campaign.resign().await;
     Ok(())
 }
 

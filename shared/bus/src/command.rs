@@ -1,7 +1,8 @@
 //! Writes by bus command: what services ask of the API servers' registry, the one write path.
 
 use bytes::Bytes;
-use model::Status;
+use model::status::Cause;
+use model::{Class, Reason, Status};
 use serde::{Deserialize, Serialize};
 
 /// Items in one batch at most: as many as one log message holds comfortably.
@@ -16,8 +17,21 @@ pub struct Batch {
     pub user: String,
     /// Milliseconds since 1970 after which nobody waits for the answer any more: later, nothing is to be done.
     pub deadline_ms: u64,
+    /// What must hold for any of it to count.
+    #[serde(default)]
+    pub guard: Option<Guard>,
     /// Each is one request to the registry.
     pub items: Vec<Write>,
+}
+
+/// That whoever asks leads still. Each write is a transaction with a guard on the fence of its class, so that those of
+/// a leader whose fence was taken over do nothing, whenever they come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// The role, as `replica-controller`.
+    pub role: String,
+    /// The revision of the role's fence in each class that the leader may write.
+    pub fences: Vec<(Class, u64)>,
 }
 
 /// The answer to a [`Batch`].
@@ -124,6 +138,41 @@ pub enum PatchFormat {
     Merge,
     /// Kubernetes' strategic merge patch
     Strategic,
+}
+
+/// Marks a refusal on account of a [`Guard`].
+const DEPOSED: &str = "LeaderDeposed";
+
+// === impl Guard ===
+
+impl Guard {
+    /// The revision of the fence in a class, if the leader may write there.
+    pub fn fence(&self, class: Class) -> Option<u64> {
+        self.fences.iter().find(|(fenced, _)| *fenced == class).map(|(_, revision)| *revision)
+    }
+
+    /// The newest of the fences: a view that has passed it shows everything that earlier leaders have done.
+    pub fn newest(&self) -> u64 {
+        self.fences.iter().map(|(_, revision)| *revision).max().unwrap_or(0)
+    }
+
+    /// The answer to a write that does not count any more.
+    pub fn refusal(&self) -> Status {
+        let why = format!("another leads as {} since: the write was not carried out", self.role);
+        let mut status = Status::new(Reason::Conflict, why.clone());
+        status.causes.push(Cause { reason: DEPOSED.to_owned(), message: why, field: String::new() });
+        status
+    }
+
+    /// The answer to a write of a class in which the leader has no fence.
+    pub fn unfenced(&self, class: Class) -> Status {
+        Status::bad_request(format!("who leads as {} has no fence in class {}", self.role, class.token()))
+    }
+}
+
+/// Whether a refusal means that whoever asked does not lead any more.
+pub fn is_deposed(status: &Status) -> bool {
+    status.causes.iter().any(|cause| cause.reason == DEPOSED)
 }
 
 // === impl Resource ===

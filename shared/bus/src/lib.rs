@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  services ── cmd.write ──────────────> API servers (queue group)      command.rs
+//!  replicas ── cmd.lead, lead.<role> ──> API servers, each other        leader.rs
+//!  schedulers  sched.propose.<replica> > the one that binds             proposal.rs
 //!  agents ──── attach.<node> ──────────> API servers (queue group)      node.rs
 //!         <─── node.<node>.want ──────── the API server that answered
 //!         ──── report.<node> ──────────> API servers (queue group)
@@ -15,7 +17,9 @@
 pub mod codec;
 pub mod command;
 pub mod connection;
+pub mod leader;
 pub mod node;
+pub mod proposal;
 pub mod stream;
 pub mod subject;
 pub mod trace;

@@ -6,6 +6,12 @@ pub const API_SERVERS: &str = "apiserver";
 /// Commands to write: [`crate::command::Batch`].
 pub const WRITE: &str = "cmd.write";
 
+/// Questions about who leads: [`crate::leader::Ask`].
+pub const LEAD: &str = "cmd.lead";
+
+/// Every replica's sign of life: [`crate::leader::Beat`].
+pub const BEAT_ALL: &str = "lead.*";
+
 /// Every agent's attach request.
 pub const ATTACH_ALL: &str = "attach.*";
 
@@ -48,6 +54,21 @@ pub fn attach(node: &str) -> String {
 }
 
 /// Where an API server says that it serves a node now.
+/// Where the replicas of a role say that they live.
+pub fn beat(role: &str) -> String {
+    format!("lead.{}", escape(role))
+}
+
+/// Where a replica is asked whether it lives.
+pub fn probe(role: &str, replica: &str) -> String {
+    format!("lead.{}.{}", escape(role), escape(replica))
+}
+
+/// Where a scheduler is proposed nodes for pods, should it be the one that binds: [`crate::proposal::Proposals`].
+pub fn propose(replica: &str) -> String {
+    format!("sched.propose.{}", escape(replica))
+}
+
 pub fn attached(node: &str) -> String {
     format!("attached.{}", escape(node))
 }

@@ -7,6 +7,9 @@
 //!                           ^                                           │
 //!                           └───── failed: later and later ─────────────┘
 //! ```
+//! Of several replicas the one that leads decides. The others observe, and keep the keys that they would decide about,
+//! so that whoever takes over begins with a warm view. It begins once its view has passed its own fence, and with it
+//! everything that the one before it has done.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
@@ -14,7 +17,7 @@ use std::hash::Hash;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bus::command::{Reply, Write};
+use bus::command::{Reply, Write, is_deposed};
 use k8s_openapi::jiff::Timestamp;
 use model::{Reason, Revision};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
@@ -26,6 +29,7 @@ use tracing::{debug, info, warn};
 
 use crate::events::{Note, Recorder};
 use crate::follow::{Follower, Observed};
+use crate::leader::{Leadership, Standing};
 use crate::queue::WorkQueue;
 use crate::writer::Writer;
 
@@ -35,6 +39,9 @@ const CONCURRENCY: usize = 64;
 const TELLINGS: usize = 256;
 /// A write that never shows up in our view (a lost answer, a deleted namespace) must not hold its key for ever.
 const PASS_PATIENCE: Duration = Duration::from_secs(5);
+/// Keys that are kept while others lead. Beyond it they are those of objects long gone, and the whole state is told
+/// again instead when it is our turn.
+const STANDBY_MAX: usize = 100_000;
 
 /// What is to be done about a key, and why.
 #[derive(Debug, Default)]
@@ -113,7 +120,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     }
 });
 
-/// Runs a controller until `shutdown`.
+/// Runs a controller until `shutdown`; it acts while the writer's leadership says so.
 pub async fn run<C: Controller>(controller: C, store: Store, writer: Writer, shutdown: Shutdown) {
     Driver::new(controller, store, writer).run(shutdown).await;
 }
@@ -130,6 +137,10 @@ struct Driver<C: Controller> {
     /// Keys whose writes are not yet in the view, by the revision that they wait for.
     unseen: BTreeMap<(Revision, C::Key), Instant>,
     synced: bool,
+    leadership: Leadership,
+    standing: Standing,
+    /// Whether keys are missing that would have to be decided if we led.
+    forgot: bool,
 }
 
 impl<C: Controller> Driver<C> {
@@ -137,6 +148,9 @@ impl<C: Controller> Driver<C> {
         Driver {
             controller,
             follower: Follower::new(store, C::COLLECTIONS),
+            leadership: writer.leadership(),
+            standing: writer.leadership().standing(),
+            forgot: false,
             writer,
             recorder: Recorder::new(C::NAME, ""),
             queue: WorkQueue::default(),
@@ -162,6 +176,7 @@ impl<C: Controller> Driver<C> {
                 Some(told) = self.telling.join_next() => {
                     told.iter().flatten().for_each(|event| self.recorder.forget(event));
                 }
+                () = self.leadership.changed() => self.take_part(),
                 told = self.follower.next() => told.iter().for_each(|one| self.observe(one)),
                 () = sleep_until(due) => {}
             }
@@ -185,9 +200,31 @@ impl<C: Controller> Driver<C> {
         }
     }
 
-    /// Nothing is decided on half a view.
+    /// Who leads has changed, perhaps.
+    fn take_part(&mut self) {
+        let before = std::mem::replace(&mut self.standing, self.leadership.standing());
+        if before.leads() && self.standing.leader != before.leader {
+            // From here on others decide; which keys they have dealt with we do not know.
+            self.forgot = true;
+        }
+        if self.standing.leads() && std::mem::take(&mut self.forgot) {
+            self.synced = false;
+            self.follower.start_again();
+        }
+    }
+
+    /// Nothing is decided on half a view, nor on one from before our turn.
+    fn may_decide(&self) -> bool {
+        let since = self.standing.leader.as_ref().map(|leader| leader.since);
+        self.synced && self.standing.leads() && since.is_some_and(|since| self.follower.passed() >= since)
+    }
+
     fn start_work(&mut self) {
-        while self.synced && self.acting.len() < CONCURRENCY {
+        if !self.standing.leads() && self.queue.len() > STANDBY_MAX {
+            self.queue.clear_ready();
+            self.forgot = true;
+        }
+        while self.may_decide() && self.acting.len() < CONCURRENCY {
             let Some(key) = self.queue.take(Instant::now()) else { break };
             METRICS.adds.with_label_values(&[C::NAME]).inc();
             self.work(key);
@@ -212,6 +249,7 @@ impl<C: Controller> Driver<C> {
             Some(user) => self.writer.acting_as(user),
             None => self.writer.clone(),
         };
+        let writer = writer.under(self.standing.guard.clone());
         self.acting.spawn(act(key, decision.writes, decision.notes, writer));
     }
 
@@ -223,6 +261,11 @@ impl<C: Controller> Driver<C> {
         }
         self.tell(notes);
         for status in replies.iter().filter_map(|reply| reply.as_ref().err()) {
+            if is_deposed(status) {
+                info!(controller = C::NAME, %key, "{status}");
+                self.leadership.doubt();
+                continue;
+            }
             match status.reason {
                 // Our view was behind; it will show what happened.
                 Reason::Conflict | Reason::NotFound | Reason::AlreadyExists => {
@@ -267,7 +310,8 @@ impl<C: Controller> Driver<C> {
 
     fn next_due(&self) -> Option<Instant> {
         let give_up = self.unseen.values().min().copied();
-        match (self.queue.next_due().filter(|_| self.acting.len() < CONCURRENCY), give_up) {
+        let may_decide = self.may_decide() && self.acting.len() < CONCURRENCY;
+        match (self.queue.next_due().filter(|_| may_decide), give_up) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }

@@ -48,6 +48,11 @@ impl Follower {
         self.passed
     }
 
+    /// Tells the whole state again.
+    pub fn start_again(&mut self) {
+        self.watch = None;
+    }
+
     /// What happened next; the first call tells the whole state. Cancel-safe.
     pub async fn next(&mut self) -> Vec<Observed> {
         loop {
@@ -78,7 +83,8 @@ impl Follower {
             let listing = self.store.list(prefix);
             // Changes between two lists are told again by the watch, which does no harm.
             from = from.min(listing.revision);
-            told.extend(listing.items.into_iter().map(Observed::Put));
+            let objects = listing.items.into_iter().filter(|item| !is_fence(&item.key));
+            told.extend(objects.map(Observed::Put));
         }
         told.push(Observed::Synced);
         // A history shorter than this moment means a store that moves faster than we list: try again.
@@ -88,8 +94,13 @@ impl Follower {
     }
 
     fn follows(&self, key: &Key) -> bool {
-        self.prefixes.iter().any(|prefix| key.as_str().starts_with(prefix))
+        !is_fence(key) && self.prefixes.iter().any(|prefix| key.as_str().starts_with(prefix))
     }
+}
+
+/// Fences are no objects: they only say who leads.
+fn is_fence(key: &Key) -> bool {
+    key.group() == "fence"
 }
 
 fn key(change: &Change) -> &Key {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  log ──> reader ──> follow ──> Controller::observe ──> queue ──> Controller::decide (pure)
-//!                                                                       │ Decision
+//!                                              only who leads: ─────────┤ Decision
 //!  API servers <── writer <── events, writes <── controller (the driver) ┘
 //! ```
 //! A key is decided again only when the view has passed the key's own writes, so a controller never acts twice on
@@ -12,6 +12,7 @@
 pub mod controller;
 pub mod events;
 pub mod follow;
+pub mod leader;
 pub mod ownership;
 pub mod queue;
 pub mod reader;
@@ -21,5 +22,6 @@ pub mod writer;
 pub use controller::{Controller, Decision};
 pub use events::{Note, NoteKind};
 pub use follow::{Follower, Observed};
+pub use leader::{Campaign, Leadership, Role, Standing};
 pub use reader::{open, or_default, typed};
 pub use writer::Writer;

@@ -99,6 +99,12 @@ impl<K: Clone + Eq + Hash> WorkQueue<K> {
         self.failures.remove(key);
     }
 
+    /// Forgets the keys that are ready.
+    pub fn clear_ready(&mut self) {
+        self.ready.clear();
+        self.waiting.clear();
+    }
+
     /// When the next delayed key is due.
     pub fn next_due(&self) -> Option<Instant> {
         self.delayed.first_key_value().map(|((when, _), _)| *when)

@@ -1,12 +1,15 @@
 //! Writes by bus command.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bus::command::{BYTES_MAX, Batch, ITEMS_MAX, Replies, Reply, Write};
+use bus::command::{BYTES_MAX, Batch, Guard, ITEMS_MAX, Replies, Reply, Write};
 use bus::{Bus, BusError, subject};
 use model::Status;
 use tokio::time::Instant;
 use tracing::{debug, warn};
+
+use crate::leader::Leadership;
 
 /// How long one question may take before it is asked again; a commit takes milliseconds.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
@@ -20,6 +23,8 @@ const REACH_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Writer {
     bus: Bus,
     user: String,
+    leadership: Leadership,
+    guard: Option<Arc<Guard>>,
 }
 
 // === impl Writer ===
@@ -27,7 +32,23 @@ pub struct Writer {
 impl Writer {
     /// A writer that the API servers know as `user`, as `system:kube-scheduler`.
     pub fn new(bus: Bus, user: &str) -> Self {
-        Writer { bus, user: user.to_owned() }
+        Writer { bus, user: user.to_owned(), leadership: Leadership::sole(), guard: None }
+    }
+
+    /// The writer of a controller that acts only while this replica leads.
+    pub fn led_by(self, leadership: Leadership) -> Self {
+        Writer { leadership, ..self }
+    }
+
+    /// Who leads among those who would write.
+    pub fn leadership(&self) -> Leadership {
+        self.leadership.clone()
+    }
+
+    /// The same writer, whose writes count only while the guard holds. It is the guard under which was *decided*: a
+    /// decision from before others have led must not count because we lead again.
+    pub fn under(&self, guard: Option<Arc<Guard>>) -> Self {
+        Writer { guard, ..self.clone() }
     }
 
     /// The same writer under another name.
@@ -52,7 +73,8 @@ impl Writer {
 
     async fn batch(&self, items: Vec<Write>) -> Vec<Reply> {
         let count = items.len();
-        let mut batch = Batch { user: self.user.clone(), deadline_ms: 0, items };
+        let mut batch =
+            Batch { user: self.user.clone(), deadline_ms: 0, guard: self.guard.as_deref().cloned(), items };
         let give_up = Instant::now() + REACH_PATIENCE;
         let failure = loop {
             batch.deadline_ms = now_ms() + ANSWER_PATIENCE.as_millis() as u64;
@@ -95,7 +117,7 @@ fn split(writes: Vec<Write>) -> Vec<Vec<Write>> {
     batches
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

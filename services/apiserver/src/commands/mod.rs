@@ -74,7 +74,7 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
         let why = format!("a batch has {ITEMS_MAX} items at most, this one has {}", batch.items.len());
         return Replies { replies: batch.items.iter().map(|_| Err(Status::bad_request(&why))).collect() };
     }
-    let context = Context { identity: identity(&batch.user), now };
+    let context = Context { identity: identity(&batch.user), now, guard: batch.guard.map(Arc::new) };
     let patience = u64::try_from(now.as_millisecond()).map_or(0, |now| batch.deadline_ms.saturating_sub(now));
     let deadline = Instant::now() + Duration::from_millis(patience);
     let replies = stream::iter(batch.items)
@@ -98,7 +98,7 @@ pub async fn handle(registry: &Registry, batch: Batch, now: Timestamp) -> Replie
 }
 
 /// A service's name and the groups that go with it.
-fn identity(user: &str) -> Identity {
+pub(crate) fn identity(user: &str) -> Identity {
     let mut groups = vec![AUTHENTICATED.to_owned()];
     if let Some((namespace, _)) = service_account_of(user) {
         groups.extend(service_account_groups(namespace));

@@ -96,5 +96,5 @@ pub fn key(name: &str) -> Key {
 fn myself() -> Context {
     let groups = ["system:masters", "system:authenticated"].map(str::to_owned).to_vec();
     let identity = Identity { user: "system:apiserver".to_owned(), groups, ..Identity::default() };
-    Context { identity, now: jiff::Timestamp::now() }
+    Context { identity, now: jiff::Timestamp::now(), guard: None }
 }

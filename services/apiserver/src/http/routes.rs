@@ -133,7 +133,7 @@ async fn dispatch(
     match wanted {
         Wanted::Objects(asked) => {
             let registry = state.registry().ok_or_else(starting)?;
-            let context = Context { identity, now: Timestamp::now() };
+            let context = Context { identity, now: Timestamp::now(), guard: None };
             resources::serve(state, registry, &context, &asked, request).await
         }
         Wanted::Other { path, query } => {

@@ -103,7 +103,7 @@ pub async fn bind(
             .map_err(|why| Status::conflict("", "pods/binding", &binding.pod, &why))?;
         Ok(Verdict::Put(pod.encode(), Vec::new()))
     };
-    match registry.change(&key, dry_run, judge).await? {
+    match registry.change(context, &key, dry_run, judge).await? {
         Outcome::Put(bytes, revision) => Ok((bytes, revision)),
         other => Err(Status::internal(format!("binding {key} ended as {other:?}"))),
     }

@@ -12,6 +12,7 @@ use model::{Class, Key, Reason, Revision, Status};
 use store::{Action, CommitError, Expect, Guard, Item, Op, OpOutcome, Txn};
 
 use super::{Registry, metrics, unavailable};
+use crate::verbs::Context;
 
 /// Times that a write is judged. Of n writers to one object one wins each round, so this many may contend before
 /// one is sent away; a judge that refuses costs no round.
@@ -55,8 +56,18 @@ enum Ruling {
     Done(Revision),
     /// Another writer was first.
     Refused,
+    /// Something that the write depends on is not as it was, or another writer was first.
+    Unguarded,
     /// The log had moved on too far before the transaction reached it.
     PassedBy,
+}
+
+/// What guards the writes of who asks, in the class of `key`.
+fn fence_of(context: &Context, key: &Key) -> Result<Option<Guard>, Status> {
+    let Some(guard) = &context.guard else { return Ok(None) };
+    let class = store::class_of(key);
+    let expect = guard.fence(class).ok_or_else(|| guard.unfenced(class))?;
+    Ok(Some(Guard { key: crate::leadership::fence_key(class, &guard.role), expect: Revision(expect) }))
 }
 
 // === impl Registry ===
@@ -64,13 +75,16 @@ enum Ruling {
 impl Registry {
     /// Writes what `judge` wants done with the object at `key`, judging again whenever another writer was first.
     ///
-    /// With `dry_run` everything but the write is done.
+    /// With `dry_run` everything but the write is done. A write of who does not lead any more is refused, whenever it
+    /// comes: its guard is judged by the log.
     pub async fn change(
         &self,
+        context: &Context,
         key: &Key,
         dry_run: bool,
         mut judge: impl FnMut(Option<&Item>) -> Result<Verdict, Status>,
     ) -> Result<Outcome, Status> {
+        let fence = fence_of(context, key)?;
         let mut present = self.store().get(key);
         let mut caught_up = false;
         for _ in 0..ATTEMPTS {
@@ -97,10 +111,17 @@ impl Registry {
             if dry_run {
                 return Ok(write.rehearsed(present));
             }
+            let guards = guards.into_iter().chain(fence.clone()).collect();
             match self.committed(write.transaction(key, present.as_ref(), guards)).await? {
                 Ruling::Done(revision) => return Ok(write.outcome(revision, present)),
                 // The outcome came with the feed, so the state, with whatever guards it, is as new as the refusal.
-                Ruling::Refused => {
+                Ruling::Unguarded if !self.holds(fence.as_ref()) => {
+                    return Err(context
+                        .guard
+                        .as_ref()
+                        .map_or_else(|| Status::internal("no guard"), |guard| guard.refusal()));
+                }
+                Ruling::Refused | Ruling::Unguarded => {
                     metrics::CONFLICTS.inc();
                     present = self.store().get(key);
                     caught_up = true;
@@ -116,6 +137,13 @@ impl Registry {
         ))
     }
 
+    /// Whether a fence is as the leader left it; fences only ever move on.
+    fn holds(&self, fence: Option<&Guard>) -> bool {
+        fence.is_none_or(|fence| {
+            self.store().get(&fence.key).is_some_and(|item| item.revision == fence.expect)
+        })
+    }
+
     /// Events have an order of their own, and what else a judge looks at is in the other one.
     async fn catch_up_for(&self, key: &Key) -> Result<(), Status> {
         self.catch_up(key.as_str()).await?;
@@ -129,6 +157,7 @@ impl Registry {
         match self.store().commit(txn).await {
             Ok(committed) => match committed.outcomes.into_iter().next() {
                 Some(OpOutcome::Done(revision)) => Ok(Ruling::Done(revision)),
+                Some(OpOutcome::Refused { .. }) if !committed.guards_held => Ok(Ruling::Unguarded),
                 Some(OpOutcome::Refused { .. }) => Ok(Ruling::Refused),
                 None => Err(Status::internal("a transaction without outcome")),
             },

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 pub mod binding;
 pub mod body;
 pub mod bootstrap;
+pub mod cluster_info;
 pub mod commit;
 pub mod deletion;
 pub mod entropy;
@@ -33,6 +34,7 @@ pub mod pipeline;
 
 mod metrics;
 
+pub use bootstrap::own_identity;
 pub use commit::{Outcome, Verdict};
 pub use entropy::Entropy;
 pub use part::Part;
@@ -42,6 +44,7 @@ use crate::definitions;
 use crate::definitions::catalog::Catalog;
 use crate::definitions::decide::Summary;
 use crate::identity::Tokens;
+use crate::leadership::Leaders;
 use crate::nodes::Heartbeats;
 use crate::verbs::Target;
 
@@ -52,6 +55,7 @@ pub struct Registry {
     schemas: &'static Schemas,
     entropy: Entropy,
     heartbeats: Arc<Heartbeats>,
+    leaders: Leaders,
     authorizer: Authorizer,
     tokens: Option<Tokens>,
 }
@@ -77,6 +81,7 @@ impl Registry {
             schemas,
             entropy,
             heartbeats: Arc::new(Heartbeats::default()),
+            leaders: Leaders::default(),
             tokens: None,
         }
     }
@@ -114,6 +119,11 @@ impl Registry {
     /// When each node was last heard of.
     pub fn heartbeats(&self) -> &Arc<Heartbeats> {
         &self.heartbeats
+    }
+
+    /// When each leader was last heard of.
+    pub fn leaders(&self) -> &Leaders {
+        &self.leaders
     }
 
     /// Who may do what.

@@ -73,7 +73,7 @@ async fn create_named(
         Some(item) => Err(taken(&named, item)),
         None => judge_creation(registry, context, &named, object, &uid),
     };
-    match registry.change(&key, options.dry_run, judge).await? {
+    match registry.change(context, &key, options.dry_run, judge).await? {
         Outcome::Put(bytes, revision) => Ok((answer(kind, &Part::Whole, bytes)?, revision)),
         other => Err(Status::internal(format!("creating {key} ended as {other:?}"))),
     }
@@ -159,7 +159,7 @@ pub async fn change(
             false => Ok(Verdict::Put(bytes, beside)),
         }
     };
-    let (bytes, revision) = match registry.change(&key, options.dry_run, judge).await? {
+    let (bytes, revision) = match registry.change(context, &key, options.dry_run, judge).await? {
         Outcome::Put(bytes, revision) => (bytes, revision),
         Outcome::Kept(item) => (item.value, Revision::ZERO),
         Outcome::Removed(_, revision) => (last, revision),
@@ -247,7 +247,7 @@ pub async fn remove(
             deletion::Removal::Pending => Verdict::Keep,
         })
     };
-    match registry.change(&key, options.dry_run, judge).await? {
+    match registry.change(context, &key, options.dry_run, judge).await? {
         Outcome::Put(bytes, revision) => Ok(Removed::Marked(answer(kind, &Part::Whole, bytes)?, revision)),
         Outcome::Kept(item) => Ok(Removed::Marked(answer(kind, &Part::Whole, item.value)?, Revision::ZERO)),
         Outcome::Removed(item, revision) => {

@@ -4,6 +4,7 @@ use kinds::Verb;
 use model::{Revision, Status};
 
 use super::{Context, GetOptions, Stored, Target};
+use crate::leadership;
 use crate::nodes::leases;
 use crate::registry::{Part, Registry, key_of, pipeline};
 
@@ -19,7 +20,9 @@ pub async fn get(
     catch_up(registry, key.as_str(), &options.resource_version).await?;
     let bytes = match registry.store().get(&key) {
         Some(item) => item.value,
-        None => leases::get(registry, target).ok_or_else(|| target.not_found())?,
+        None => leases::get(registry, target)
+            .or_else(|| leadership::leases::get(registry, target))
+            .ok_or_else(|| target.not_found())?,
     };
     Ok(Stored { object: pipeline::answer(&target.kind, &part, bytes)?, ..Stored::default() })
 }

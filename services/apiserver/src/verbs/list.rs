@@ -10,6 +10,7 @@ use store::{Item, Page, TooOld};
 use super::get::{catch_up, parse_revision};
 use super::select::{Selection, TURN};
 use super::{Context, ListOptions, ListResult, Target};
+use crate::leadership;
 use crate::nodes::leases;
 use crate::registry::{Part, Registry, part, pipeline};
 
@@ -75,7 +76,8 @@ pub async fn list(
         }
     }
     if result.continue_token.is_empty() {
-        let more = leases::list(registry, target).into_iter();
+        let led = leadership::leases::list(registry, target);
+        let more = leases::list(registry, target).into_iter().chain(led);
         result
             .items
             .extend(more.filter(|(key, json)| selection.matches(kind, key, json)).map(|(_, json)| json));

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bus::command::Guard;
 use bytes::Bytes;
 use jiff::Timestamp;
 use kinds::Kind;
@@ -52,12 +53,14 @@ pub struct Identity {
 }
 
 /// Who asks, and when: what a verb knows of the request besides its content.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
     /// Who.
     pub identity: Identity,
     /// When; every timestamp that the request leads to is this one.
     pub now: Timestamp,
+    /// What must hold for the write to count.
+    pub guard: Option<Arc<Guard>>,
 }
 
 /// Which resource a request is about.

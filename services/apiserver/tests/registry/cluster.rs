@@ -30,7 +30,7 @@ pub fn now() -> jiff::Timestamp {
 }
 
 pub fn context() -> Context {
-    Context { identity: identity("tester", &["system:masters"]), now: now() }
+    Context { identity: identity("tester", &["system:masters"]), now: now(), guard: None }
 }
 
 pub fn identity(user: &str, groups: &[&str]) -> Identity {

@@ -40,7 +40,7 @@ async fn write_before(cluster: &Cluster, patience_ms: i64, items: Vec<Write>) ->
 }
 
 async fn write_as(cluster: &Cluster, user: &str, deadline_ms: u64, items: Vec<Write>) -> Replies {
-    let batch = Batch { user: user.to_owned(), deadline_ms, items };
+    let batch = Batch { user: user.to_owned(), deadline_ms, guard: None, items };
     handle(&cluster.registry, batch, now()).await
 }
 
@@ -204,7 +204,7 @@ async fn whichever_server_is_there_answers_on_the_bus() {
     let deadline_ms = u64::MAX;
     let write = async |index: usize| {
         let items = vec![create(config_map(&format!("m{index}")))];
-        let batch = Batch { user: WRITER.to_owned(), deadline_ms, items };
+        let batch = Batch { user: WRITER.to_owned(), deadline_ms, guard: None, items };
         client.request::<_, Replies>(subject::WRITE, &batch, PATIENCE).await.ok()
     };
     testkit::eventually("a server listens", async || write(0).await).await;

@@ -11,6 +11,7 @@ mod custom;
 mod delete;
 mod events;
 mod identity;
+mod leadership;
 mod list;
 mod nodes;
 mod patch;

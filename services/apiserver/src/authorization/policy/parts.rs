@@ -8,6 +8,8 @@ pub fn roles() -> Vec<Role> {
     vec![
         Role::new("system:kube-scheduler", scheduler()),
         Role::new("system:volume-scheduler", volume_scheduler()),
+        leads("scheduler", "binder"),
+        leads("controller-manager", LED),
         Role::new("system:node", node()),
         Role::new(
             "system:node-proxier",
@@ -58,10 +60,25 @@ pub fn bindings() -> Vec<Binding> {
     vec![
         Binding::of_user("system:kube-scheduler", "system:kube-scheduler"),
         Binding::of_user("system:volume-scheduler", "system:kube-scheduler"),
+        Binding::of_user(&leader_of("scheduler"), "system:kube-scheduler").within(SYSTEM),
+        Binding::of_user(&leader_of("controller-manager"), "system:kube-controller-manager").within(SYSTEM),
         Binding::of_user("system:node-proxier", "system:kube-proxy"),
         Binding::of_account("system:kube-dns", "kube-dns"),
         Binding::of_account("system:kube-dns", "kube-dns").within(SYSTEM),
     ]
+}
+
+/// What our controllers lead as, all of them under the name of upstream's one process.
+const LED: &str = "replica-controller stateful-controller batch-controller cluster-controller";
+
+fn leader_of(part: &str) -> String {
+    format!("system::leader-locking-kube-{part}")
+}
+
+/// Who may update a role's Lease may take its fence.
+fn leads(part: &str, roles: &str) -> Role {
+    Role::new(leader_of(part), vec![may_named("get update watch", "coordination.k8s.io", "leases", roles)])
+        .within(SYSTEM)
 }
 
 fn scheduler() -> Vec<Rule> {
