@@ -152,7 +152,7 @@ impl Stage {
         };
         let plane = Plane::start(&binary, common.schedulers).await?;
         let shutdown = Shutdown::new();
-        let bus = bus::Bus::connect(&bus::Config { url: plane.nats_url(), name: "loadtest".into() }).await?;
+        let bus = bus::Bus::connect(&bus::Config::new(&plane.nats_url(), "loadtest")).await?;
         let condition = Readiness::new().condition("store");
         let store = client::open(&bus, course::CLASSES, condition, shutdown.clone()).await?;
         let driver = Driver::new(plane.client().await?);

@@ -22,8 +22,7 @@ impl Nodes {
     pub async fn start(url: &str, count: u16) -> Result<Self> {
         let connecting = futures::stream::iter(0..count)
             .map(|number| async move {
-                let config =
-                    bus::Config { url: url.to_owned(), name: format!("node-agent/{}", name(number)) };
+                let config = bus::Config::new(url, &format!("node-agent/{}", name(number)));
                 Bus::connect(&config).await.map(|bus| (number, bus))
             })
             .buffer_unordered(AT_ONCE);

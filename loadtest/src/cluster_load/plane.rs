@@ -53,11 +53,12 @@ impl Plane {
         let mut plane = Plane { folder, services: Vec::new(), nats: NatsServer::start()? };
         for name in SERVICES {
             plane.spawn(binary, name, name)?;
+            // The first one makes what the others need.
+            plane.wait_ready(name).await?;
         }
         for number in 1..=schedulers {
-            plane.spawn(binary, "scheduler", &format!("scheduler-{number}"))?;
-        }
-        for name in plane.services.iter().map(|service| service.name.clone()).collect::<Vec<_>>() {
+            let name = format!("scheduler-{number}");
+            plane.spawn(binary, "scheduler", &name)?;
             plane.wait_ready(&name).await?;
         }
         Ok(plane)
@@ -74,6 +75,10 @@ impl Plane {
             command.arg("--bind").arg(format!("127.0.0.1:{}", testkit::free_port()?));
             command.arg("--data-dir").arg(self.path("apiserver"));
             command.arg("--kubeconfig").arg(self.kubeconfig());
+        }
+        if service == "cluster-controller" {
+            // Pods with the volume of a token need it in their namespace.
+            command.arg("--ca-file").arg(self.path("apiserver").join("ca.crt"));
         }
         let child = command
             .env("RUST_LOG", "warn")
