@@ -11,6 +11,8 @@ use crate::observe::{NodeId, Nodes, ResourceNames};
 pub struct Diagnosis {
     /// All nodes of the cluster.
     pub nodes: usize,
+    /// What holds of all of them, and keeps them from being asked.
+    pub whole: Option<String>,
     /// Reasons with the number of nodes that gave them; one node may give several.
     pub reasons: BTreeMap<String, usize>,
     /// Nodes that could suit if pods left them.
@@ -37,6 +39,11 @@ impl Diagnosis {
         pinned: Option<&[NodeId]>,
     ) -> Self {
         let mut diagnosis = Diagnosis { nodes: nodes.count(), ..Diagnosis::default() };
+        if let Some(problem) = filters.problem() {
+            diagnosis.whole = Some(problem.to_owned());
+            diagnosis.plugins.insert(Plugin::VolumeBinding);
+            return diagnosis;
+        }
         match pinned {
             Some(pinned) => {
                 pinned.iter().for_each(|node| diagnosis.ask(*node, resources, filters));
@@ -58,6 +65,7 @@ impl Diagnosis {
                     note(super::plugins::resources_fit::reason(resource, resources));
                 });
             }
+            Plugin::VolumeBinding => note(filters.volume_reason(node).unwrap_or_default().to_owned()),
             plugin => note(reason(plugin).to_owned()),
         }
     }
@@ -76,7 +84,7 @@ impl Diagnosis {
             return NO_NODES.to_owned();
         }
         let head = format!("0/{} nodes are available", self.nodes);
-        let refusals = listed(&self.reasons);
+        let refusals = self.whole.clone().unwrap_or_else(|| listed(&self.reasons));
         if !preempts {
             return format!("{head}: {refusals}. preemption: not eligible due to preemptionPolicy=Never.");
         }
@@ -105,7 +113,7 @@ mod tests {
 
     fn diagnosis(reasons: &[(&str, usize)], resolvable: usize) -> Diagnosis {
         let reasons = reasons.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
-        Diagnosis { nodes: 3, reasons, resolvable, plugins: BTreeSet::new() }
+        Diagnosis { nodes: 3, reasons, resolvable, ..Diagnosis::default() }
     }
 
     #[test]
@@ -117,6 +125,12 @@ mod tests {
             "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s). preemption: \
              0/3 nodes are available: 1 No preemption victims found for incoming pod, 2 Preemption is not helpful \
              for scheduling."
+        );
+        let whole = Some("persistentvolumeclaim \"x\" not found".to_owned());
+        assert_eq!(
+            Diagnosis { whole, ..diagnosis(&[], 0) }.message(true),
+            "0/3 nodes are available: persistentvolumeclaim \"x\" not found. preemption: 0/3 nodes are available: 3 \
+             Preemption is not helpful for scheduling."
         );
         let full = diagnosis(&[("Insufficient cpu", 3)], 3);
         assert_eq!(

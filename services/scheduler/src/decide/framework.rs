@@ -6,7 +6,9 @@
 
 use crate::observe::{NodeId, Nodes, Shape};
 
-use super::plugins::{node_affinity, node_ports, node_unschedulable, resources_fit, taint_toleration};
+use super::plugins::{
+    node_affinity, node_ports, node_unschedulable, resources_fit, taint_toleration, volume_binding,
+};
 
 /// Who refuses, or scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +23,8 @@ pub enum Plugin {
     NodePorts,
     /// Enough of everything.
     NodeResourcesFit,
+    /// Volumes that its claims have, or are to get.
+    VolumeBinding,
 }
 
 /// A node's no.
@@ -49,6 +53,7 @@ pub struct Filters<'a> {
     affinity: Option<node_affinity::Filter<'a>>,
     ports: Option<node_ports::Filter<'a>>,
     resources: resources_fit::Filter<'a>,
+    volumes: Option<volume_binding::Filter<'a>>,
 }
 
 // === impl Plugin ===
@@ -62,6 +67,7 @@ impl Plugin {
             Plugin::NodeAffinity => "NodeAffinity",
             Plugin::NodePorts => "NodePorts",
             Plugin::NodeResourcesFit => "NodeResourcesFit",
+            Plugin::VolumeBinding => "VolumeBinding",
         }
     }
 }
@@ -92,6 +98,7 @@ impl<'a> Filters<'a> {
             affinity: node_affinity::Filter::prepare(nodes, shape),
             ports: node_ports::Filter::prepare(nodes, shape),
             resources: resources_fit::Filter::prepare(nodes, shape),
+            volumes: volume_binding::Filter::prepare(nodes, shape),
         }
     }
 
@@ -110,7 +117,21 @@ impl<'a> Filters<'a> {
         if let Some(ports) = &self.ports {
             ports.check(node)?;
         }
-        self.resources.check(node)
+        self.resources.check(node)?;
+        match &self.volumes {
+            Some(volumes) => volumes.check(node),
+            None => Ok(()),
+        }
+    }
+
+    /// Why no node can suit, whatever it is like.
+    pub fn problem(&self) -> Option<&str> {
+        self.volumes.as_ref()?.problem()
+    }
+
+    /// Why the pod cannot have its volumes on a node.
+    pub fn volume_reason(&self, node: NodeId) -> Option<&str> {
+        self.volumes.as_ref()?.reason(node)
     }
 
     /// The only nodes that can be meant, if the pod names them.

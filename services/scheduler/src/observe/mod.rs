@@ -13,6 +13,7 @@ pub mod pod;
 pub mod shape;
 pub mod taint_sets;
 pub mod view;
+pub mod volumes;
 
 pub use amount::{Amounts, ResourceId, ResourceNames};
 pub use bits::Bits;
@@ -22,3 +23,4 @@ pub use placement::NodeAffinity;
 pub use pod::Pod;
 pub use shape::{HostPort, Shape};
 pub use view::View;
+pub use volumes::Volumes;

@@ -41,7 +41,9 @@ pub struct Pod {
     pub told: Option<String>,
     /// When it was created.
     pub created: Option<k8s_openapi::jiff::Timestamp>,
-    /// What decides where it can go.
+    /// The names of its claims.
+    pub claims: Vec<String>,
+    /// What decides where it can go, but for its claims.
     pub needs: Needs,
 }
 
@@ -55,6 +57,7 @@ struct Json {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
+    name: Option<String>,
     uid: Option<String>,
     deletion_timestamp: Option<IgnoredAny>,
     creation_timestamp: Option<Time>,
@@ -75,6 +78,21 @@ struct Spec {
     init_containers: Option<Vec<Container>>,
     overhead: Option<AmountsByName>,
     resources: Option<Resources>,
+    volumes: Option<Vec<VolumeJson>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VolumeJson {
+    name: String,
+    persistent_volume_claim: Option<ClaimJson>,
+    ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClaimJson {
+    claim_name: String,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +147,8 @@ impl Pod {
         let unscheduled = |one: &Condition| one.kind == "PodScheduled" && one.status == "False";
         let told = status.conditions.into_iter().flatten().find(unscheduled);
         let gates = spec.scheduling_gates.take().into_iter().flatten();
+        let name = metadata.name.unwrap_or_default();
+        let volumes = spec.volumes.take().into_iter().flatten();
         Ok(Pod {
             uid: metadata.uid.unwrap_or_default(),
             node: spec.node_name.take().filter(|name| !name.is_empty()),
@@ -140,6 +160,7 @@ impl Pod {
             gates: gates.map(|gate| gate.name.unwrap_or_default()).collect(),
             told: told.map(|condition| condition.message.unwrap_or_default()),
             created: metadata.creation_timestamp.map(|time| time.0),
+            claims: volumes.filter_map(|volume| volume.claim(&name)).collect(),
             needs: spec.needs(names),
         })
     }
@@ -171,6 +192,7 @@ impl Spec {
             tolerations: tolerations.collect(),
             ports,
             images,
+            volumes: None,
         }
     }
 
@@ -206,6 +228,14 @@ impl Spec {
             total.others.sort_unstable();
         }
         total.plus(&Amounts::of(self.overhead.as_ref(), names))
+    }
+}
+
+impl VolumeJson {
+    /// One that lives as long as the pod is named after both.
+    fn claim(self, pod: &str) -> Option<String> {
+        let named = self.persistent_volume_claim.map(|claim| claim.claim_name);
+        named.or_else(|| self.ephemeral.map(|_| format!("{pod}-{}", self.name)))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use placement::Toleration;
 
+use super::volumes::VolumeNeeds;
 use super::{Amounts, NodeAffinity};
 
 /// Everything that filters and scores look at.
@@ -26,6 +27,8 @@ pub struct Needs {
     pub ports: Vec<HostPort>,
     /// Its images with their tags, one a container.
     pub images: Vec<String>,
+    /// What its claims say, if it has any.
+    pub volumes: Option<Arc<VolumeNeeds>>,
 }
 
 /// A port of a node.

@@ -1,7 +1,7 @@
 //! A filter or a scorer a file, with upstream's semantics and weights.
 //!
 //! Absent on purpose: NodeName (a pod that names its node is not decided about), and what has no part in a plain
-//! cluster yet: volumes, topology spread, affinity between pods, devices.
+//! cluster yet: topology spread, affinity between pods, devices.
 
 pub mod balanced_allocation;
 pub mod image_locality;
@@ -11,6 +11,7 @@ pub mod node_ports;
 pub mod node_unschedulable;
 pub mod resources_fit;
 pub mod taint_toleration;
+pub mod volume_binding;
 
 use super::framework::Plugin;
 use crate::observe::{NodeId, Nodes, Shape};
@@ -97,5 +98,6 @@ pub fn reason(plugin: Plugin) -> &'static str {
         Plugin::NodeAffinity => node_affinity::REASON,
         Plugin::NodePorts => node_ports::REASON,
         Plugin::NodeResourcesFit => "Insufficient resources",
+        Plugin::VolumeBinding => "volumes",
     }
 }
