@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, exponential_buckets, register_histogram,
-    register_int_counter, register_int_counter_vec, register_int_gauge,
+    Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets, register_histogram,
+    register_int_counter, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 /// Defines a metric that registers itself when it is first used.
@@ -47,6 +47,16 @@ metric!(FOLLOWED: IntCounterVec = register_int_counter_vec!(
     "Times that the feed of a stream was started, the first time included.",
     &["stream"]
 ));
+metric!(SEQUENCE: IntGaugeVec = register_int_gauge_vec!(
+    "sampan_store_sequence",
+    "The newest message of the log that this reader has applied; the largest of all readers is where the log ends.",
+    &["stream"]
+));
+metric!(LOG_BYTES: IntGaugeVec = register_int_gauge_vec!(
+    "sampan_store_log_bytes",
+    "Bytes of the log on the server, as those who keep it short last saw them.",
+    &["stream"]
+));
 metric!(WATCHES: IntGauge = register_int_gauge!("sampan_store_watches", "Watches that are open."));
 metric!(OBJECTS: IntGauge = register_int_gauge!("sampan_store_objects", "Objects in the state."));
 metric!(CHECKPOINT_SECONDS: Histogram = register_histogram!(
@@ -54,3 +64,16 @@ metric!(CHECKPOINT_SECONDS: Histogram = register_histogram!(
     "Time to write a checkpoint.",
     exponential_buckets(0.01, 2.0, 14).expect("positive start, factor above one")
 ));
+
+/// Shows every metric from the start, so that nothing happened is told from nobody counts.
+pub(crate) fn register() {
+    for histogram in [&COMMIT_SECONDS, &BATCH, &CHECKPOINT_SECONDS] {
+        LazyLock::force(histogram);
+    }
+    for counter in [&APPENDED, &RESENT, &CORRUPT] {
+        LazyLock::force(counter);
+    }
+    for gauge in [&WATCHES, &OBJECTS] {
+        LazyLock::force(gauge);
+    }
+}

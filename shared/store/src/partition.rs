@@ -98,7 +98,7 @@ impl Partition {
             metrics::OBJECTS.add(state.items.len() as i64 - before as i64);
             verdict
         });
-        self.reached.send_replace(at.sequence);
+        self.show_reached(at.sequence);
         verdict
     }
 
@@ -109,7 +109,7 @@ impl Partition {
             guarded.state.reached = guarded.state.reached.max(sequence);
             further
         }) {
-            self.reached.send_replace(sequence);
+            self.show_reached(sequence);
         }
     }
 
@@ -124,7 +124,12 @@ impl Partition {
             metrics::OBJECTS.add(guarded.state.items.len() as i64 - before as i64);
             guarded.state.reached
         });
-        self.reached.send_replace(reached);
+        self.show_reached(reached);
+    }
+
+    fn show_reached(&self, sequence: u64) {
+        self.reached.send_replace(sequence);
+        metrics::SEQUENCE.with_label_values(&[self.stream.name()]).set(sequence as i64);
     }
 
     /// Ends every watch; nothing will be applied any more.

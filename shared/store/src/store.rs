@@ -97,6 +97,7 @@ impl Store {
     ///
     /// Waits as long as the log cannot be reached; fails only when waiting will not help.
     pub async fn open(log: impl Log, options: Options) -> Result<Store, OpenError> {
+        metrics::register();
         let log: Arc<dyn Log> = Arc::new(log);
         let mut tasks = JoinSet::new();
         let pending = Arc::new(Pending::new(rand::random()));

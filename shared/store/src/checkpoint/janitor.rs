@@ -107,6 +107,7 @@ impl Janitor {
     /// Writes a checkpoint if the log has become long.
     async fn look(&self) -> Result<(), LogError> {
         let bounds = self.log.bounds(self.partition.stream).await?;
+        metrics::LOG_BYTES.with_label_values(&[self.partition.stream.name()]).set(bounds.bytes as i64);
         let live = self.partition.read().state.bytes;
         let long = |limit: u64| limit + limit * self.patience / 256;
         let messages = (bounds.last + 1).saturating_sub(bounds.first);
