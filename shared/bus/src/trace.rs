@@ -1,7 +1,9 @@
 //! `traceparent` in message headers, so that one trace spans kubectl's request and the container's start.
 
 use async_nats::HeaderMap;
+use model::Trace;
 use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -18,6 +20,25 @@ pub fn inject(headers: &mut HeaderMap) {
     opentelemetry::global::get_text_map_propagator(|propagator| {
         propagator.inject_context(&context, &mut Headers(headers));
     });
+}
+
+/// The current span, if somebody collects its trace: what goes into the log, for those whom the write wakes.
+pub fn current() -> Option<Trace> {
+    let context = Span::current().context();
+    let span = context.span();
+    let span = span.span_context();
+    (span.is_valid() && span.is_sampled()).then(|| Trace {
+        trace: u128::from_be_bytes(span.trace_id().to_bytes()),
+        span: u64::from_be_bytes(span.span_id().to_bytes()),
+    })
+}
+
+/// Makes `span` a child of the one that wrote what is now acted upon.
+pub fn join(span: &Span, trace: Trace) {
+    let parent =
+        SpanContext::new(trace.trace.into(), trace.span.into(), TraceFlags::SAMPLED, true, TraceState::NONE);
+    // Without a tracing layer that knows OpenTelemetry there is nobody to tell.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
 }
 
 /// Makes `span` a child of the one that the sender was in.

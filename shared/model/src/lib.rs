@@ -18,6 +18,7 @@ pub mod selector;
 pub mod spelling;
 pub mod status;
 pub mod template;
+pub mod trace;
 
 pub use key::{Class, Key};
 pub use object::Object;
@@ -25,3 +26,4 @@ pub use quantity::Quantity;
 pub use revision::Revision;
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{FieldError, FieldErrorKind, Reason, Status};
+pub use trace::Trace;

@@ -10,6 +10,7 @@
 
 use model::{Class, Revision};
 
+use crate::history::Batch;
 use crate::item::{Change, Item};
 use crate::ordered::{Ordered, Place};
 use crate::state::{Ages, LATE_BOUND, Seen, State};
@@ -39,7 +40,7 @@ pub(crate) enum Verdict {
 
 /// Applies the message at `at`; `frame` is none if it could not be read.
 pub(crate) fn apply(state: &mut State, at: At, frame: Option<Frame>) -> Verdict {
-    let mut changes = Vec::new();
+    let (mut changes, mut traces) = (Vec::new(), Vec::new());
     let mut ops = 0;
     let verdict = match frame {
         None => Verdict::Corrupt,
@@ -51,7 +52,12 @@ pub(crate) fn apply(state: &mut State, at: At, frame: Option<Frame>) -> Verdict 
             let mut revisions = (0..).map(|index| Revision::at(at.sequence, index));
             ops = frame.ops() as u64;
             let txns = frame.txns.into_iter();
-            let decided = txns.map(|txn| decide(&mut state.items, txn, &mut revisions, &mut changes));
+            let decided = txns.map(|txn| {
+                let (trace, first) = (txn.trace, changes.len());
+                let committed = decide(&mut state.items, txn, &mut revisions, &mut changes);
+                traces.extend(trace.map(|trace| (first..changes.len(), trace)));
+                committed
+            });
             Verdict::Decided(decided.collect())
         }
     };
@@ -66,7 +72,7 @@ pub(crate) fn apply(state: &mut State, at: At, frame: Option<Frame>) -> Verdict 
         Change::Put { item, previous } => bytes + size(Some(item)) - size(previous.as_ref()),
         Change::Delete { previous, .. } => bytes - size(Some(previous)),
     });
-    state.history.push(at.sequence, changes);
+    state.history.push(Batch { sequence: at.sequence, time: at.time, changes, traces });
     verdict
 }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use model::{Class, Revision};
 use tokio::task::JoinHandle;
 
-use crate::history::History;
+use crate::history::{Batch, History};
 use crate::item::{Change, Item};
 use crate::log::{ChunkName, Log, LogError};
 use crate::ordered::Ordered;
@@ -139,12 +139,13 @@ impl Loaded {
             if let Some(last) = batch.last().map(|last| last.revision().sequence())
                 && last != sequence
             {
-                history.push(last, std::mem::take(&mut batch));
+                let changes = std::mem::take(&mut batch);
+                history.push(Batch { sequence: last, changes, ..Batch::default() });
             }
             batch.push(change);
         }
         if let Some(last) = batch.last().map(|last| last.revision().sequence()) {
-            history.push(last, batch);
+            history.push(Batch { sequence: last, changes: batch, ..Batch::default() });
         }
         State {
             bytes: self.items.iter().map(|item| item.value.len() as u64).sum(),

@@ -1,9 +1,10 @@
 //! The newest changes, kept so that a watch can start in the past and pages of one list can agree.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
-use model::Revision;
+use model::{Revision, Trace};
 
 use crate::item::{Change, TooOld};
 
@@ -18,10 +19,14 @@ pub struct HistoryBounds {
 }
 
 /// The changes of one message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub sequence: u64,
+    /// When the log took it, in milliseconds since 1970; 0 where only a checkpoint tells of it.
+    pub time: u64,
     pub changes: Vec<Change>,
+    /// The traces that changes belong to, by their place: those of one transaction have one. Nearly always empty.
+    pub traces: Vec<(Range<usize>, Trace)>,
 }
 
 /// A ring of batches. Batches are numbered for ever (the first pushed is 0), so a reader can keep a number as its
@@ -46,6 +51,18 @@ impl Default for HistoryBounds {
     }
 }
 
+// === impl Batch ===
+
+impl Batch {
+    /// The changes, each with the trace that it belongs to.
+    pub fn traced(&self) -> impl Iterator<Item = (&Change, Option<Trace>)> {
+        self.changes.iter().enumerate().map(|(place, change)| {
+            let trace = self.traces.iter().find(|(places, _)| places.contains(&place));
+            (change, trace.map(|(_, trace)| *trace))
+        })
+    }
+}
+
 // === impl History ===
 
 impl History {
@@ -54,13 +71,13 @@ impl History {
         History { bounds, batches: VecDeque::new(), front, changes: 0, bytes: 0, floor }
     }
 
-    pub fn push(&mut self, sequence: u64, changes: Vec<Change>) {
-        if changes.is_empty() {
+    pub fn push(&mut self, batch: Batch) {
+        if batch.changes.is_empty() {
             return;
         }
-        self.changes += changes.len();
-        self.bytes += retained(&changes);
-        self.batches.push_back(Arc::new(Batch { sequence, changes }));
+        self.changes += batch.changes.len();
+        self.bytes += retained(&batch.changes);
+        self.batches.push_back(Arc::new(batch));
         let over =
             |history: &Self| history.changes > history.bounds.changes || history.bytes > history.bounds.bytes;
         // The newest one stays however large it is: watchers are told of it.

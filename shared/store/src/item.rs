@@ -1,7 +1,7 @@
 //! What readers of the store are handed: items, listings, changes.
 
 use bytes::Bytes;
-use model::{Key, Revision};
+use model::{Key, Revision, Trace};
 
 /// A stored object. Cloning shares the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,17 @@ pub enum Change {
         /// The object before.
         previous: Item,
     },
+}
+
+/// A change of the past, as far back as the history goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// The change.
+    pub change: Change,
+    /// When the log took it, in milliseconds since 1970; `None` where only a checkpoint tells of it.
+    pub time: Option<u64>,
+    /// The trace that it belongs to, if its writer was traced.
+    pub trace: Option<Trace>,
 }
 
 /// What a watch delivers.

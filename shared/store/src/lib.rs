@@ -36,7 +36,7 @@ mod txn;
 mod watch;
 
 pub use history::HistoryBounds;
-pub use item::{Change, Health, Item, Listing, Page, TooOld, Unavailable, WatchEvent};
+pub use item::{Change, Health, Item, Listing, Page, Recalled, TooOld, Unavailable, WatchEvent};
 pub use log::Log;
 pub use store::{OpenError, Options, Store};
 pub use txn::{

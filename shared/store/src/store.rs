@@ -12,8 +12,8 @@ use crate::barrier::Barrier;
 use crate::checkpoint::Janitor;
 use crate::committer::{Committer, Pending, Queued, most_ops};
 use crate::feed::Feed;
-use crate::history::HistoryBounds;
-use crate::item::{Health, Item, Listing, Page, TooOld, Unavailable};
+use crate::history::{Batch, HistoryBounds};
+use crate::item::{Health, Item, Listing, Page, Recalled, TooOld, Unavailable};
 use crate::log::{Log, LogError, Stream};
 use crate::metrics;
 use crate::partition::{Partition, Shared};
@@ -219,6 +219,24 @@ impl Store {
             // Nothing under the prefix is followed, so nothing of it is known at any revision.
             None => Err(TooOld { oldest: Revision::ZERO }),
         }
+    }
+
+    /// Every change of these objects that the history still holds, in the order of the log, and the revision after
+    /// which none is missing. Events have an order of their own, so they cannot be asked for together with others.
+    pub fn recall(&self, keys: &[Key]) -> (Vec<Recalled>, Revision) {
+        let lane = keys.first().and_then(|first| self.lane(Stream::of(class_of(first))));
+        let Some(lane) = lane else { return (Vec::new(), Revision::ZERO) };
+        let (batches, floor) = {
+            let guarded = lane.partition.read();
+            let history = &guarded.state.history;
+            (history.from(history.front(), usize::MAX).cloned().collect::<Vec<_>>(), history.floor())
+        };
+        let of_batch = |batch: &Batch| -> Vec<Recalled> {
+            let time = Some(batch.time).filter(|time| *time > 0);
+            let wanted = batch.traced().filter(|(change, _)| keys.contains(change.key()));
+            wanted.map(|(change, trace)| Recalled { change: change.clone(), time, trace }).collect()
+        };
+        (batches.iter().flat_map(|batch| of_batch(batch)).collect(), floor)
     }
 
     /// Writes a checkpoint of everything now and purges the log behind it, whatever its length. Only a store that

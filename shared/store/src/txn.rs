@@ -3,7 +3,7 @@
 //! ```text
 //!  message ─ frame { v, writer, number, seen, txns: [ … ] }        MessagePack, field names on the wire
 //!                                                 │
-//!                          { all, guards: [(key, revision)], ops: [ { key, expect, put } ] }
+//!                          { all, guards: [(key, revision)], ops: [ { key, expect, put } ], trace }
 //! ```
 //! A frame is what a writer sends and, after a lost acknowledgement, sends again; `(writer, number)` names it for
 //! ever. Its operations are numbered through all its transactions, and operation `i` of the message at sequence `s`
@@ -12,7 +12,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use model::object::with_resource_version;
 use model::revision::OPS_PER_MESSAGE;
-use model::{Class, Key, Revision};
+use model::{Class, Key, Revision, Trace};
 use serde::{Deserialize, Serialize};
 
 use crate::item::Item;
@@ -69,6 +69,8 @@ pub struct Txn {
     pub guards: Vec<Guard>,
     /// The writes, in order.
     pub ops: Vec<Op>,
+    /// The span that wrote it, if somebody collects its trace: readers go on from there.
+    pub trace: Option<Trace>,
 }
 
 /// What became of one operation.
@@ -175,6 +177,9 @@ struct TxnOnWire<'a> {
     guards: Vec<(&'a str, u64)>,
     #[serde(borrow)]
     ops: Vec<OpOnWire<'a>>,
+    /// A `traceparent`. Older versions neither write nor miss it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -207,7 +212,7 @@ pub fn class_of(key: &Key) -> Class {
 impl Txn {
     /// A transaction of one operation.
     pub fn of(key: Key, expect: Expect, action: Action) -> Self {
-        Txn { all_or_none: false, guards: Vec::new(), ops: vec![Op { key, expect, action }] }
+        Txn { ops: vec![Op { key, expect, action }], ..Txn::default() }
     }
 
     /// The class of all its keys, or what is wrong.
@@ -227,6 +232,7 @@ impl Txn {
             all: self.all_or_none,
             guards: self.guards.iter().map(|guard| (guard.key.as_str(), guard.expect.0)).collect(),
             ops: self.ops.iter().map(OpOnWire::of).collect(),
+            trace: self.trace.map(String::from),
         };
         rmp_serde::to_vec_named(&wire).expect("strings, numbers and bytes always encode into memory")
     }
@@ -328,7 +334,9 @@ impl TxnOnWire<'_> {
             ops.push(op.read(class, Revision::at(sequence, *index))?);
             *index += 1;
         }
-        Ok(Txn { all_or_none: self.all, guards, ops })
+        // One that cannot be read is worth no more than none.
+        let trace = self.trace.as_ref().and_then(|trace| trace.parse().ok());
+        Ok(Txn { all_or_none: self.all, guards, ops, trace })
     }
 }
 
@@ -377,6 +385,7 @@ mod tests {
                 Op { key: pod("b"), expect: Expect::Any, action: Action::Delete },
                 Op { key: pod("c"), expect: Expect::At(Revision(9)), action: Action::Put(value("c")) },
             ],
+            trace: Some(Trace { trace: 5, span: 6 }),
         };
         let payload = Frame::pack(&mut BytesMut::new(), 7, 8, 9, &[first.encode(), second.encode()]);
         let frame = Frame::read(&payload, Class::Pods, 3).expect("a frame");
@@ -387,6 +396,7 @@ mod tests {
         assert_eq!(frame.txns[1].ops[0], second.ops[0]);
         assert_eq!(frame.txns[1].ops[1], Op { action: stamped("c", 2), ..second.ops[1].clone() });
         assert_eq!(frame.txns[1].guards, second.guards);
+        assert_eq!((frame.txns[0].trace, frame.txns[1].trace), (None, second.trace));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use model::Revision;
+use model::{Revision, Trace};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,7 +28,9 @@ pub struct Watch {
     /// Number of the next batch to look at.
     cursor: u64,
     topic: watch::Receiver<Touched>,
-    pending: VecDeque<Change>,
+    pending: VecDeque<(Change, Option<Trace>)>,
+    /// Of the change that was delivered last.
+    trace: Option<Trace>,
     told: Revision,
     tell: Instant,
     /// Whether the last look found nothing more: then there is nothing until the topic changes.
@@ -74,6 +76,7 @@ impl Watch {
             cursor,
             topic,
             pending: VecDeque::new(),
+            trace: None,
             told: Revision::ZERO,
             tell: Instant::now(),
             caught_up: false,
@@ -84,7 +87,7 @@ impl Watch {
     /// a checkpoint, or because the store was closed; list and start again. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<WatchEvent> {
         loop {
-            if let Some(change) = self.pending.pop_front() {
+            if let Some(change) = self.take() {
                 return Some(WatchEvent::Change(change));
             }
             let caught_up = match self.look() {
@@ -111,7 +114,7 @@ impl Watch {
     /// What there is at this moment, without waiting: for a reader who only asks now and then.
     pub fn glance(&mut self) -> Glance {
         loop {
-            if let Some(change) = self.pending.pop_front() {
+            if let Some(change) = self.take() {
                 return Glance::Change(change);
             }
             match self.topic.has_changed() {
@@ -125,6 +128,17 @@ impl Watch {
                 Look::Gone => return Glance::CutOff,
             }
         }
+    }
+
+    /// The trace that the change delivered last belongs to, if its writer was traced.
+    pub fn trace(&self) -> Option<Trace> {
+        self.trace
+    }
+
+    fn take(&mut self) -> Option<Change> {
+        let (change, trace) = self.pending.pop_front()?;
+        self.trace = trace;
+        Some(change)
     }
 
     fn look(&mut self) -> Look {
@@ -148,11 +162,11 @@ impl Watch {
         };
         self.caught_up = false;
         self.cursor += batches.len() as u64;
-        let changes = batches.iter().flat_map(|batch| &batch.changes);
-        let wanted = |change: &&Change| {
+        let changes = batches.iter().flat_map(|batch| batch.traced());
+        let wanted = |(change, _): &(&Change, Option<Trace>)| {
             change.revision() > self.after && change.key().as_str().starts_with(&*self.prefix)
         };
-        self.pending.extend(changes.filter(wanted).cloned());
+        self.pending.extend(changes.filter(wanted).map(|(change, trace)| (change.clone(), trace)));
         Look::Read
     }
 }

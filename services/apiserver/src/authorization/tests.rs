@@ -26,7 +26,7 @@ impl Rig {
         let (resource, name) = path.split_once('/').expect("a path");
         let key = Key::object(GROUP, resource, "", name);
         let op = Op { key, expect: Expect::Any, action };
-        let txn = Txn { all_or_none: false, guards: Vec::new(), ops: vec![op] };
+        let txn = Txn { ops: vec![op], ..Txn::default() };
         self.store.commit(txn).await.expect("a commit");
     }
 

@@ -179,7 +179,7 @@ impl Write {
         let action = self.put.clone().map_or(Action::Delete, Action::Put);
         let mut ops = vec![Op { key: key.clone(), expect, action }];
         ops.extend(self.more.iter().cloned());
-        Txn { all_or_none: ops.len() > 1, guards, ops }
+        Txn { all_or_none: ops.len() > 1, guards, ops, trace: bus::trace::current() }
     }
 
     fn outcome(self, revision: Revision, present: Option<Item>) -> Outcome {

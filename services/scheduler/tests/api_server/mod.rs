@@ -76,7 +76,7 @@ async fn bind(store: &Store, namespace: &str, pod: &str, uid: &str, node: &str) 
 
 async fn commit(store: &Store, key: Key, expect: Expect, object: &Object) -> Reply {
     let op = Op { key: key.clone(), expect, action: Action::Put(object.encode()) };
-    let txn = Txn { all_or_none: false, guards: Vec::new(), ops: vec![op] };
+    let txn = Txn { ops: vec![op], ..Txn::default() };
     let committed = store.commit(txn).await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
     match &committed.outcomes[0] {
         OpOutcome::Done(revision) => Ok(Stored { object: object.encode(), revision: revision.0 }),

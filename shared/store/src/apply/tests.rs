@@ -123,6 +123,7 @@ impl Draft {
             all_or_none: self.all_or_none,
             guards: self.guards.iter().map(guard).collect(),
             ops: self.ops.iter().map(op).collect(),
+            trace: None,
         }
     }
 }
@@ -370,7 +371,7 @@ fn a_message_with_as_many_events_as_allowed_lets_as_many_age_out() {
             Op { key, expect: Expect::Absent, action: Action::Put(Bytes::from_static(b"{}")) }
         };
         let ops = (first..first + crate::txn::MAX_EVENT_OPS).map(op).collect();
-        Txn { all_or_none: false, guards: Vec::new(), ops }
+        Txn { ops, ..Txn::default() }
     };
     for (sequence, time) in [(1, 0), (2, AGE), (3, AGE * 2)] {
         let payload =

@@ -53,6 +53,8 @@ contract! {
     watches:
         a_watch_has_neither_gap_nor_repetition,
         a_watch_shows_what_was_before,
+        a_watch_tells_of_each_change_to_which_trace_it_belongs,
+        the_past_is_recalled_with_its_times_and_traces,
         a_watch_of_a_prefix_sees_the_prefix,
         a_watch_from_before_the_history_is_too_old,
         a_slow_watch_is_cut_off_and_a_quiet_one_is_not,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Key, Revision};
+use model::{Key, Revision, Trace};
 use store::{Change, Expect, Glance, HistoryBounds, Item, Options, Store, TooOld, Txn, Watch, WatchEvent};
 
 use crate::rig::{Rig, barrier, commit, number, pod, put, value, write};
@@ -210,4 +210,38 @@ pub async fn a_watch_ends_with_its_store(rig: &mut impl Rig) {
     let mut watch = store.watch("", store.revision()).expect("not too old");
     drop(store);
     assert_eq!(change(&mut watch).await, None);
+}
+
+/// Writes `a` in a trace, once the log is known to have it, and `b` in none.
+async fn write_traced(store: &Store) -> Trace {
+    let trace = Trace { trace: 7, span: 8 };
+    let traced = Txn { trace: Some(trace), ..put(pod("a"), Expect::Any, value("a", 1)) };
+    while store.commit(traced.clone()).await.is_err() {}
+    write(store, "b", 1).await;
+    trace
+}
+
+pub async fn a_watch_tells_of_each_change_to_which_trace_it_belongs(rig: &mut impl Rig) {
+    let (writer, reader) = (rig.store().await, rig.store().await);
+    let mut watch = reader.watch("core/pods/", reader.revision()).expect("not too old");
+    let trace = write_traced(&writer).await;
+    let mut told = BTreeMap::new();
+    while !told.contains_key("b") {
+        let change = change(&mut watch).await.expect("not cut off");
+        told.insert(change.key().name().to_owned(), watch.trace());
+    }
+    assert_eq!(told, BTreeMap::from([("a".to_owned(), Some(trace)), ("b".to_owned(), None)]));
+}
+
+pub async fn the_past_is_recalled_with_its_times_and_traces(rig: &mut impl Rig) {
+    let store = rig.store().await;
+    let trace = write_traced(&store).await;
+    let (recalled, since) = store.recall(&[pod("a"), pod("b")]);
+    let traces: BTreeMap<&str, _> = recalled.iter().map(|one| (one.change.key().name(), one.trace)).collect();
+    assert_eq!(traces, BTreeMap::from([("a", Some(trace)), ("b", None)]));
+    assert!(recalled.is_sorted_by_key(|one| one.change.revision()));
+    assert!(recalled.is_sorted_by_key(|one| one.time.expect("the log has a clock")));
+    assert_eq!(since, Revision::ZERO, "nothing has left the history yet");
+    let only_b = store.recall(&[pod("b")]).0;
+    assert!(only_b.iter().all(|one| *one.change.key() == pod("b")) && !only_b.is_empty());
 }

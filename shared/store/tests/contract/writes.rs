@@ -63,8 +63,8 @@ pub async fn all_or_none_writes_all_or_none(rig: &mut impl Rig) {
     let op = |name, expect| Op { key: pod(name), expect, action: Action::Put(value(name, 2)) };
     let gang = |expect| Txn {
         all_or_none: true,
-        guards: Vec::new(),
         ops: vec![op("new", Expect::Absent), op("there", expect), op("other", Expect::Any)],
+        ..Txn::default()
     };
     let refused = commit(&store, gang(Expect::Absent)).await;
     let current = store.get(&pod("there"));
