@@ -4,19 +4,21 @@
 //!  log ──> observe (columns) ──better nodes──> queue (active, backoff, blocked by shape)
 //!               │                                 │ next pod
 //!               └────────snapshot──────> decide (pure: filter, score) ──proposal──> bind (verify, assume, pack)
-//!                                                 │ no node suits                     │ cmd bind
-//!                                                 └──> blocked, tell (why)            v
-//!                                                                                API servers
+//!                                                 │ no node suits                     │ cmd bind, or
+//!                                                 └──> blocked, tell (why)            v sched.propose
+//!                                                              API servers, or the replica that binds
 //! ```
-//! `scheduler` ties these together and awaits nothing; `service` is the loop around it.
-//! Absent for now: preemption, pod affinity and spread, volumes, profiles, extenders, and more than one replica. A
-//! proposal is already judged again by [`bind::verify`] before it is sent, which is where several will meet.
+//! `scheduler` ties these together and awaits nothing; `service` is the loop around it. Several replicas divide the pods
+//! among them (`replicas`) and decide at the same time; one of them binds, and judges what the others propose on the
+//! chosen node, by the newest state and what is on its way.
+//! Absent for now: preemption, pod affinity and spread, profiles, extenders.
 
 pub mod bind;
 pub mod decide;
 pub mod metrics;
 pub mod observe;
 pub mod queue;
+pub mod replicas;
 pub mod scheduler;
 pub mod service;
 pub mod tell;
@@ -24,9 +26,11 @@ pub mod tell;
 mod tests;
 
 use anyhow::Result;
-use client::Writer;
+use bus::Bus;
+use client::{Campaign, Role, Writer};
 use model::Class;
-use runtime::{AdminArguments, BusArguments, Readiness, Shutdown};
+use runtime::{AdminArguments, BusArguments, Condition, Readiness, Shutdown};
+use store::Store;
 
 pub use scheduler::{Options, Scheduler};
 pub use service::Service;
@@ -48,18 +52,44 @@ pub struct Config {
     pub percentage_of_nodes_to_score: u8,
 }
 
+/// What a scheduler follows.
+pub const CLASSES: &[Class] = &[Class::Pods, Class::Nodes, Class::Rest];
+/// The role of the replica that binds: its fence guards pods.
+const BINDER: &str = "binder";
+const FENCES: &[Class] = &[Class::Pods];
+
 /// Schedules until `shutdown`.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     let readiness = Readiness::new();
-    let condition = readiness.condition("store");
+    let (condition, binder) = (readiness.condition("store"), readiness.condition("binder"));
     runtime::admin::serve(config.admin.admin_addr, readiness, shutdown.clone()).await?;
-    let bus = bus::Bus::connect(&config.bus.config("scheduler")).await?;
-    let store = client::open(&bus, &[Class::Pods, Class::Nodes], condition, shutdown.clone()).await?;
-    let scheduler = Scheduler::new(Options {
+    let bus = Bus::connect(&config.bus.config("scheduler")).await?;
+    let store = client::open(&bus, CLASSES, condition, shutdown.clone()).await?;
+    let options = Options {
         name: config.scheduler_name,
         percentage_of_nodes_to_score: config.percentage_of_nodes_to_score.into(),
         seed: rand::random(),
-    });
-    Service::new(scheduler, store, Writer::new(bus, "system:kube-scheduler")).run(shutdown).await;
+    };
+    schedule(options, bus, store, binder, shutdown).await
+}
+
+/// Schedules on a bus and a store of [`CLASSES`] until `shutdown`. Of several replicas one binds; `ready` is met while
+/// one is known to.
+pub async fn schedule(
+    options: Options,
+    bus: Bus,
+    store: Store,
+    ready: Condition,
+    shutdown: Shutdown,
+) -> Result<()> {
+    const USER: &str = "system:kube-scheduler";
+    // Schedulers of all names propose to the same binder, so that no node is given twice; each name's pods are divided
+    // among the replicas of that name.
+    let role = Role { name: BINDER, user: USER, classes: FENCES, group: options.name.clone() };
+    let campaign = Campaign::start(&bus, role, ready).await?;
+    let writer = Writer::new(bus.clone(), USER);
+    let service = Service::new(Scheduler::new(options), store, bus, writer, &campaign).await?;
+    service.run(shutdown).await;
+    campaign.resign().await;
     Ok(())
 }

@@ -3,10 +3,12 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, exponential_buckets, register_histogram,
-    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge_vec,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets,
+    register_histogram, register_histogram_vec, register_int_counter, register_int_counter_vec,
+    register_int_gauge, register_int_gauge_vec,
 };
 
+use crate::bind::Outcome;
 use crate::observe::View;
 use crate::queue::Lengths;
 
@@ -30,6 +32,10 @@ pub struct Metrics {
     pub batch_size: Histogram,
     /// Proposals and binds that were refused, by who refused.
     pub refusals: IntCounterVec,
+    /// What became of binds that were sent, to the API servers or to the replica that binds.
+    pub proposals: IntCounterVec,
+    /// Replicas among which pods are divided.
+    pub replicas: IntGauge,
     /// Events that nobody will read.
     pub dropped_events: IntCounter,
 }
@@ -95,6 +101,17 @@ fn register() -> Metrics {
             &["by"]
         )
         .expect(once),
+        proposals: register_int_counter_vec!(
+            "sampan_scheduler_proposals_total",
+            "Nodes proposed for pods, by what became of them.",
+            &["result"]
+        )
+        .expect(once),
+        replicas: register_int_gauge!(
+            "sampan_scheduler_replicas",
+            "Schedulers among which pods are divided, as this one knows them."
+        )
+        .expect(once),
         dropped_events: register_int_counter!(
             "sampan_scheduler_dropped_events_total",
             "Events that were not written because too many waited."
@@ -106,6 +123,16 @@ fn register() -> Metrics {
 // === impl Metrics ===
 
 impl Metrics {
+    /// Counts what became of a bind.
+    pub fn outcome(&self, outcome: &Outcome) {
+        let result = match outcome {
+            Outcome::Done => "bound",
+            Outcome::Refused(_) => "refused",
+            Outcome::Unknown(_) => "unknown",
+        };
+        self.proposals.with_label_values(&[result]).inc();
+    }
+
     /// Sets what shows the state of this moment.
     pub fn show(&self, lengths: Lengths, view: &View) {
         let queues = [

@@ -5,21 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::command::{Reply, Write};
-use client::Observed;
+use client::{Observed, Standing};
 use k8s_openapi::jiff::Timestamp;
-use model::Key;
+use model::{Key, Revision};
 use store::Item;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::bind::{Answer, Batch, Binder, Objection, Proposal};
+use crate::bind::{Answer, Binder, Desk, Outcome, Proposal, Why};
 use crate::decide::framework::Filters;
 use crate::decide::{Cycle, Diagnosis};
 use crate::metrics::METRICS;
 use crate::observe::shape::Needs;
-use crate::observe::{Node, NodeId, Pod, Shape, View};
-use crate::queue::{Queue, Waiting};
+use crate::observe::{Node, NodeId, Pod, Shape, View, Volumes, volumes as storage};
+use crate::queue::{Hold, Queue, Waiting};
+use crate::replicas::Replicas;
 use crate::tell::{Outbox, Told};
+
+mod meeting;
+mod volumes;
+
+pub use meeting::{Destination, Request};
 
 /// What is told of a pod that still has no node for the same reason is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
@@ -40,12 +46,24 @@ pub struct Options {
 pub struct Scheduler {
     options: Options,
     view: View,
+    volumes: Volumes,
     queue: Queue,
     cycle: Cycle,
     refused: RefusedShapes,
     binder: Binder,
     outbox: Outbox,
     synced: bool,
+
+    /// Who binds, and who there is.
+    standing: Standing,
+    replicas: Replicas,
+    /// How far the view is.
+    passed: Revision,
+    /// Whether the view has passed the beginning of the binder's term.
+    begun: bool,
+    /// What other replicas propose, where we bind.
+    desk: Desk,
+    doubts: bool,
 }
 
 /// Shapes that no node suits, for as long as nothing got better: a crowd of equal pods is judged once.
@@ -62,12 +80,19 @@ impl Scheduler {
     pub fn new(options: Options) -> Self {
         Scheduler {
             view: View::default(),
+            volumes: Volumes::default(),
             queue: Queue::default(),
             cycle: Cycle::new(options.seed, options.percentage_of_nodes_to_score),
             refused: RefusedShapes::default(),
             binder: Binder::default(),
             outbox: Outbox::new(&options.name),
             synced: false,
+            standing: Standing::default(),
+            replicas: Replicas::default(),
+            passed: Revision::ZERO,
+            begun: false,
+            desk: Desk::default(),
+            doubts: false,
             options,
         }
     }
@@ -78,17 +103,22 @@ impl Scheduler {
             Observed::Reset => {
                 self.synced = false;
                 self.view.clear();
+                self.volumes = Volumes::default();
                 self.queue = Queue::default();
                 self.binder.view_is_lost();
             }
             Observed::Synced => {
                 self.synced = true;
-                self.binder.view_is_complete();
+                for ticket in self.binder.view_is_complete() {
+                    self.desk.refuse(ticket, POD_GONE);
+                }
                 info!(nodes = self.view.nodes().count(), pods = self.view.pods(), "view is complete");
             }
             Observed::Put(item) if item.key.resource() == "nodes" => self.put_node(item),
+            Observed::Put(item) if storage::concerns(&item.key) => self.put_storage(item, now),
             Observed::Put(item) => self.put_pod(item, now),
             Observed::Delete { key, .. } if key.resource() == "nodes" => self.view.remove_node(key.name()),
+            Observed::Delete { key, .. } if storage::concerns(key) => self.remove_storage(key, now),
             Observed::Delete { key, .. } => self.forget(key, now),
         }
     }
@@ -102,7 +132,7 @@ impl Scheduler {
 
     fn put_pod(&mut self, item: &Item, now: Instant) {
         let key = &item.key;
-        let pod = match Pod::parse(&item.value, self.view.resources_mut()) {
+        let mut pod = match Pod::parse(&item.value, self.view.resources_mut()) {
             Ok(pod) => pod,
             Err(error) => return warn!(%key, "left as it was: {error}"),
         };
@@ -110,42 +140,54 @@ impl Scheduler {
             self.forget(key, now);
         } else if let Some(node) = &pod.node {
             self.put_bound(key, &pod.uid, node, pod.needs, now);
-        } else if pod.deleting || pod.scheduler != self.options.name {
+        } else if pod.deleting {
             self.forget(key, now);
         } else {
-            self.put_waiting(key, pod, now);
+            let claims = storage::claims(key, &pod.claims);
+            pod.needs.volumes = self.volumes.needs(&claims);
+            self.put_waiting(item, pod, now);
+            self.volumes.put_pod(item, claims);
         }
     }
 
     fn put_bound(&mut self, key: &Key, uid: &str, node: &str, needs: Needs, now: Instant) {
-        self.queue.remove(key, now);
-        self.outbox.forget(key);
         if let Some(answer) = self.binder.seen(key, node) {
             self.act_on(answer, now);
         }
+        self.queue.remove(key, now);
+        self.volumes.remove_pod(key);
+        self.outbox.forget(key);
         let shape = self.view.intern(needs);
         self.view.put_pod(key, uid, node, shape);
     }
 
-    fn put_waiting(&mut self, key: &Key, pod: Pod, now: Instant) {
+    /// A pod without a node. Those of other replicas are kept as well: they may become ours, and be proposed to us.
+    fn put_waiting(&mut self, item: &Item, pod: Pod, now: Instant) {
+        let key = &item.key;
         let shape = self.view.intern(pod.needs);
+        let mut waiting = Waiting::new(key.clone(), pod.uid, shape, pod.priority, now);
+        waiting.seen = item.revision;
+        waiting.preempts = pod.preempts;
+        waiting.ours = pod.scheduler == self.options.name;
+        waiting.told = pod.told.map(|message| (message, now));
         if self.binder.has(key) {
-            if self.binder.keep(key, &pod.uid, shape.clone(), &mut self.view) {
+            if self.binder.keep(&waiting, &mut self.view) {
                 return;
             }
             self.forget(key, now);
         }
-        let mut waiting = Waiting::new(key.clone(), pod.uid, shape, pod.priority, now);
-        waiting.preempts = pod.preempts;
-        waiting.told = pod.told.map(|message| (message, now));
-        self.queue.put(waiting, !pod.gates.is_empty(), now);
+        let hold = if pod.gates.is_empty() { self.hold_of(&waiting) } else { Some(Hold::Gates) };
+        self.queue.put(waiting, hold, now);
     }
 
     /// A pod that is no concern of ours any more.
     fn forget(&mut self, key: &Key, now: Instant) {
         self.queue.remove(key, now);
-        self.binder.gone(key);
+        if let Some(ticket) = self.binder.gone(key) {
+            self.desk.refuse(ticket, POD_GONE);
+        }
         self.outbox.forget(key);
+        self.volumes.remove_pod(key);
         self.view.remove_pod(key);
     }
 }
@@ -155,7 +197,7 @@ impl Scheduler {
 impl Scheduler {
     /// Decides about up to `budget` pods; returns how many it decided about.
     pub fn turn(&mut self, budget: usize, now: Instant, time: Timestamp) -> usize {
-        if !self.synced {
+        if !self.may_decide() {
             return 0;
         }
         self.wake_blocked(now);
@@ -170,12 +212,18 @@ impl Scheduler {
 
     /// Whether another turn would decide about something.
     pub fn has_work(&self, now: Instant) -> bool {
-        self.synced && self.queue.has_next(now) && !self.binder.is_full()
+        self.may_decide() && self.queue.has_next(now) && !self.binder.is_full()
+    }
+
+    /// Nothing is decided on half a view, nor while nobody is there who binds.
+    fn may_decide(&self) -> bool {
+        self.synced && self.begun
     }
 
     /// When there is something to do that nothing else will call for.
     pub fn next_due(&self) -> Option<Instant> {
-        self.queue.next_due()
+        let queue = self.queue.next_due().filter(|_| self.may_decide());
+        [queue, self.desk.next_due()].into_iter().flatten().min()
     }
 
     /// When to make sure that the view shows everything, and then [`Scheduler::give_up_lost`].
@@ -196,6 +244,7 @@ impl Scheduler {
     /// Sets the metrics that show the state of this moment.
     pub fn show(&self) {
         METRICS.show(self.queue.lengths(), &self.view);
+        METRICS.replicas.set(self.replicas.count() as i64);
         let missing = self.outbox.dropped().saturating_sub(METRICS.dropped_events.get());
         METRICS.dropped_events.inc_by(missing);
     }
@@ -210,6 +259,7 @@ impl Scheduler {
         let decision = self.cycle.decide(self.view.nodes(), self.view.resources(), &pod.shape);
         timer.observe_duration();
         match decision {
+            Ok(choice) if self.waits_for_volumes(&pod, choice.node) => self.queue.retry(pod, now),
             Ok(choice) => self.propose(Proposal { pod, node: choice.node, decided: now }, now),
             Err(diagnosis) => {
                 let diagnosis = self.refused.remember(self.view.freed(), &pod.shape, diagnosis);
@@ -220,10 +270,7 @@ impl Scheduler {
 
     fn propose(&mut self, proposal: Proposal, now: Instant) {
         if let Err((pod, objection)) = self.binder.accept(&mut self.view, proposal) {
-            let by = match objection {
-                Objection::NodeGone => "node-gone",
-                Objection::Refused(refusal) => refusal.plugin.name(),
-            };
+            let by = objection.word();
             METRICS.refusals.with_label_values(&[by]).inc();
             debug!(key = %pod.key, by, "the choice does not hold");
             self.queue.retry(pod, now);
@@ -267,18 +314,11 @@ impl Scheduler {
 // === impl Scheduler: what goes out, and what comes back ===
 
 impl Scheduler {
-    /// The next binds to send, if a request may be sent now.
-    pub fn take_binds(&mut self) -> Option<Batch> {
-        let batch = self.binder.take_batch()?;
-        METRICS.batch_size.observe(batch.keys.len() as f64);
-        Some(batch)
-    }
-
-    /// The answer to a request of binds.
-    pub fn bound(&mut self, keys: &[Key], replies: Vec<Reply>, now: Instant) {
-        self.binder.batch_ended();
-        for (key, reply) in keys.iter().zip(replies) {
-            if let Some(answer) = self.binder.answered(key, reply, now) {
+    /// The answer to a request.
+    pub fn answered(&mut self, number: u64, keys: &[Key], outcomes: Vec<Outcome>, now: Instant) {
+        self.binder.batch_ended(number);
+        for (key, outcome) in keys.iter().zip(outcomes) {
+            if let Some(answer) = self.binder.answered(number, key, outcome, now) {
                 self.act_on(answer, now);
             }
         }
@@ -295,38 +335,82 @@ impl Scheduler {
             match told {
                 Told::Condition(key) => self.queue.forget_told(&key),
                 Told::Event(name) => self.outbox.forget_event(&name),
+                Told::Selection => (),
             }
         }
     }
 
     fn act_on(&mut self, answer: Answer, now: Instant) {
+        let Answer { pod, node, decided, asker, outcome } = answer;
+        METRICS.outcome(&outcome);
+        if let Some(ticket) = asker {
+            // Who proposed it counts it and tells of it.
+            self.desk.answer(ticket, meeting::told(&outcome));
+        }
+        match outcome {
+            Outcome::Done if asker.is_some() => {}
+            Outcome::Done => self.bound(&pod, &node, decided, now),
+            Outcome::Refused(why) => self.refused(pod, why, asker.is_some(), now),
+            Outcome::Unknown(status) => warn!("a bind's answer was lost: {status}"),
+        }
+    }
+
+    fn bound(&mut self, pod: &Waiting, node: &str, decided: Instant, now: Instant) {
         let profile = self.options.name.as_str();
-        match answer {
-            Answer::Bound { pod, node, decided } => {
-                METRICS.attempts.with_label_values(&["scheduled", profile]).inc();
-                let seconds = now.duration_since(decided).as_secs_f64();
-                METRICS.attempt_seconds.with_label_values(&["scheduled", profile]).observe(seconds);
-                let waited = now.duration_since(pod.since).as_secs_f64();
-                METRICS.sli_seconds.with_label_values(&[attempts_label(pod.attempts)]).observe(waited);
-                METRICS.pod_attempts.observe(pod.attempts.into());
-                self.outbox.scheduled(&pod.key, &pod.uid, &node);
-                self.queue.settled(&pod, now);
-            }
-            Answer::Refused(pod, status) => {
-                METRICS.attempts.with_label_values(&["error", profile]).inc();
-                METRICS.refusals.with_label_values(&["api-server"]).inc();
+        METRICS.attempts.with_label_values(&["scheduled", profile]).inc();
+        let seconds = now.duration_since(decided).as_secs_f64();
+        METRICS.attempt_seconds.with_label_values(&["scheduled", profile]).observe(seconds);
+        let waited = now.duration_since(pod.since).as_secs_f64();
+        METRICS.sli_seconds.with_label_values(&[attempts_label(pod.attempts)]).observe(waited);
+        METRICS.pod_attempts.observe(pod.attempts.into());
+        self.outbox.scheduled(&pod.key, &pod.uid, node);
+        self.queue.settled(pod, now);
+    }
+
+    fn refused(&mut self, pod: Waiting, why: Why, foreign: bool, now: Instant) {
+        METRICS.refusals.with_label_values(&[why.word()]).inc();
+        match why {
+            _ if foreign => self.give_back(pod),
+            Why::ApiServer(status) => {
+                METRICS.attempts.with_label_values(&["error", &self.options.name]).inc();
                 info!(key = %pod.key, "bind refused: {status}");
                 self.take_back(pod, now);
             }
-            Answer::Unknown(status) => warn!("a bind's answer was lost: {status}"),
+            why => {
+                debug!(key = %pod.key, by = why.word(), "the binder refuses");
+                self.doubts |= why == Why::Deposed;
+                self.view.remove_pod(&pod.key);
+                match self.hold_of(&pod) {
+                    None => self.queue.contend(pod, now),
+                    hold => self.queue.give_back(pod, hold),
+                }
+            }
         }
     }
 
     fn take_back(&mut self, pod: Waiting, now: Instant) {
         self.view.remove_pod(&pod.key);
-        self.queue.retry(pod, now);
+        match self.hold_of(&pod) {
+            None => self.queue.retry(pod, now),
+            hold => self.queue.give_back(pod, hold),
+        }
+    }
+
+    /// A pod whose bind has no effect, to be decided about at once by whose it is.
+    fn give_back(&mut self, pod: Waiting) {
+        self.view.remove_pod(&pod.key);
+        let hold = self.hold_of(&pod);
+        self.queue.give_back(pod, hold);
+    }
+
+    fn hold_of(&self, pod: &Waiting) -> Option<Hold> {
+        let ours = pod.ours && self.replicas.own(&pod.key);
+        (!ours).then_some(Hold::Elsewhere)
     }
 }
+
+/// The word for a pod that is gone, has ended or has a node.
+const POD_GONE: &str = "pod-gone";
 
 /// Upstream's label: beyond fifteen attempts nobody counts.
 fn attempts_label(attempts: u32) -> &'static str {

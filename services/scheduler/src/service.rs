@@ -1,33 +1,53 @@
 //! The one loop that awaits: changes in, decisions, binds and news out.
 //!
 //! A lone pod waits for nothing: its change wakes the loop, and its bind leaves in the same turn. Under load the loop
-//! takes in all that is known before it decides, and binds are packed while earlier ones are on their way.
+//! takes in all that is known before it decides, and binds are packed while earlier ones are on their way. Where another
+//! replica binds, they go there as proposals; where this one does, those of the others come in between.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bus::command::Reply;
-use client::{Follower, Observed, Writer};
+use bus::proposal::{Answers, Proposals};
+use bus::{Bus, BusError, Incoming, Requests, subject};
+use client::{Campaign, Follower, Leadership, Observed, Writer};
 use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
-use model::{Key, Revision};
+use model::{Key, Revision, Status};
 use runtime::Shutdown;
 use store::{Store, Unavailable};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use crate::scheduler::Scheduler;
+use crate::bind::{Outcome, Why};
+use crate::scheduler::{Destination, Request, Scheduler};
 use crate::tell::Told;
 
 /// What the scheduler follows.
-pub const COLLECTIONS: &[(&str, &str)] = &[("", "nodes"), ("", "pods")];
+///
+/// Pods last: what their claims say is known by then.
+pub const COLLECTIONS: &[(&str, &str)] = &[
+    ("", "nodes"),
+    ("storage.k8s.io", "storageclasses"),
+    ("", "persistentvolumes"),
+    ("", "persistentvolumeclaims"),
+    ("", "pods"),
+];
 
 /// Changes that are taken in before decisions go on: some milliseconds' worth.
 const OBSERVED_MAX: usize = 4_096;
 /// Decisions between two looks at what has changed: some milliseconds' worth at 5,000 nodes, and half a request.
 const DECIDED_MAX: usize = 256;
+/// Requests of other replicas that are taken in before decisions go on.
+const PROPOSED_MAX: usize = 32;
+/// How long the replica that binds may take: an API server's patience, and as long again for what is before it.
+const BINDER_PATIENCE: Duration = Duration::from_secs(20);
 /// How often the gauges are set.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// The word for a replica that binds and is not there.
+const BINDER_GONE: &str = "binder-gone";
 
 /// The scheduler with its surroundings.
 pub struct Service {
@@ -35,6 +55,13 @@ pub struct Service {
     store: Store,
     follower: Follower,
     writer: Writer,
+    bus: Bus,
+    leadership: Leadership,
+    /// What other replicas propose.
+    proposals: Requests,
+    /// Requests that are not answered yet, by number.
+    proposed: HashMap<u64, Incoming>,
+    numbered: u64,
     binding: JoinSet<Bound>,
     /// One request at a time: news has the lowest claim on the bus.
     telling: JoinSet<(Vec<Told>, Vec<Reply>)>,
@@ -48,36 +75,52 @@ pub struct Service {
 }
 
 struct Bound {
+    number: u64,
     keys: Vec<Key>,
-    replies: Vec<Reply>,
+    outcomes: Vec<Outcome>,
 }
 
 // === impl Service ===
 
 impl Service {
-    /// A service that reads from `store` and writes by `writer`.
-    pub fn new(scheduler: Scheduler, store: Store, writer: Writer) -> Self {
-        Service {
+    /// A service that reads from `store`, writes by `writer`, and is a replica of those that stand in `campaign`.
+    pub async fn new(
+        scheduler: Scheduler,
+        store: Store,
+        bus: Bus,
+        writer: Writer,
+        campaign: &Campaign,
+    ) -> Result<Self, BusError> {
+        Ok(Service {
             scheduler,
             follower: Follower::new(store.clone(), COLLECTIONS),
             store,
             writer,
+            proposals: bus.subscribe(&subject::propose(campaign.me())).await?,
+            bus,
+            leadership: campaign.leadership(),
+            proposed: HashMap::new(),
+            numbered: 0,
             binding: JoinSet::new(),
             telling: JoinSet::new(),
             settling: JoinSet::new(),
             settles: None,
             shown: Instant::now(),
             changed: true,
-        }
+        })
     }
 
     /// Schedules until `shutdown`.
     pub async fn run(mut self, shutdown: Shutdown) {
+        self.stand();
         while !shutdown.is_cancelled() {
             self.observe_known();
+            self.take_proposals();
+            self.scheduler.pass(self.follower.passed(), Instant::now());
             self.settle_lost();
             self.changed |= self.scheduler.turn(DECIDED_MAX, Instant::now(), Timestamp::now()) > 0;
             self.send();
+            self.answer().await;
             self.show();
             if self.scheduler.has_work(Instant::now()) {
                 self.take_answers();
@@ -106,6 +149,41 @@ impl Service {
         told.iter().for_each(|one| self.scheduler.observe(one, now));
     }
 
+    fn stand(&mut self) {
+        let standing = self.leadership.standing();
+        if standing.leader.is_none() {
+            info!("nobody is known who binds: pods wait");
+        }
+        self.scheduler.stand(standing, Instant::now());
+    }
+
+    /// Takes in what other replicas have proposed already.
+    fn take_proposals(&mut self) {
+        for _ in 0..PROPOSED_MAX {
+            let Some(Some(request)) = self.proposals.next().now_or_never() else { return };
+            self.propose(request);
+        }
+    }
+
+    fn propose(&mut self, request: Incoming) {
+        match request.decode::<Proposals>() {
+            Ok(proposals) => {
+                self.numbered += 1;
+                self.proposed.insert(self.numbered, request);
+                self.scheduler.proposed(self.numbered, proposals, Instant::now());
+            }
+            Err(error) => warn!("proposals cannot be read: {error}"),
+        }
+    }
+
+    async fn answer(&mut self) {
+        for (number, answers) in self.scheduler.take_answers() {
+            if let Some(request) = self.proposed.remove(&number) {
+                request.answer(&answers).await;
+            }
+        }
+    }
+
     fn take_answers(&mut self) {
         while let Some(ended) = self.binding.try_join_next() {
             self.bound(ended);
@@ -123,6 +201,8 @@ impl Service {
             Some(ended) = self.binding.join_next() => self.bound(ended),
             Some(ended) = self.telling.join_next() => self.told(ended),
             Some(ended) = self.settling.join_next() => self.settles = settled(ended),
+            Some(request) = self.proposals.next() => self.propose(request),
+            () = self.leadership.changed() => self.stand(),
             told = self.follower.next() => self.observe(&told, Instant::now()),
             () = sleep_until(due) => {}
         }
@@ -149,12 +229,16 @@ impl Service {
     }
 
     fn send(&mut self) {
-        while let Some(batch) = self.scheduler.take_binds() {
-            let writer = self.writer.clone();
+        while let Some(request) = self.scheduler.take_request() {
+            let (writer, bus) = (self.writer.clone(), self.bus.clone());
             self.binding.spawn(async move {
-                let replies = writer.write(batch.writes).await;
-                Bound { keys: batch.keys, replies }
+                let Request { number, keys, destination } = request;
+                let outcomes = asked(destination, &writer, &bus).await;
+                Bound { number, keys, outcomes }
             });
+        }
+        if self.scheduler.take_doubts() {
+            self.leadership.doubt();
         }
         if self.telling.is_empty() {
             let (writes, told) = self.scheduler.take_news(Timestamp::now());
@@ -167,9 +251,9 @@ impl Service {
 
     fn bound(&mut self, ended: Result<Bound, tokio::task::JoinError>) {
         match ended {
-            Ok(Bound { keys, replies }) => {
+            Ok(Bound { number, keys, outcomes }) => {
                 self.changed = true;
-                self.scheduler.bound(&keys, replies, Instant::now());
+                self.scheduler.answered(number, &keys, outcomes, Instant::now());
             }
             Err(error) => warn!("a request of binds ended badly: {error}"),
         }
@@ -186,6 +270,31 @@ impl Service {
         if self.changed && self.shown.elapsed() >= SHOWN_EVERY {
             (self.shown, self.changed) = (Instant::now(), false);
             self.scheduler.show();
+        }
+    }
+}
+
+/// What whoever binds says.
+async fn asked(destination: Destination, writer: &Writer, bus: &Bus) -> Vec<Outcome> {
+    match destination {
+        Destination::ApiServers(guard, writes) => {
+            let replies: Vec<Reply> = writer.under(guard).write(writes).await;
+            replies.into_iter().map(Outcome::from).collect()
+        }
+        Destination::Binder(replica, proposals) => {
+            let count = proposals.items.len();
+            let subject = subject::propose(&replica);
+            match bus.request::<_, Answers>(&subject, &proposals, BINDER_PATIENCE).await {
+                Ok(Answers { answers }) if answers.len() == count => {
+                    answers.into_iter().map(Outcome::from).collect()
+                }
+                // It has not heard of them.
+                Err(BusError::NoResponders(_)) => {
+                    vec![Outcome::Refused(Why::Binder(BINDER_GONE.to_owned())); count]
+                }
+                Ok(_) => vec![Outcome::Unknown(Status::internal("an answer of another length")); count],
+                Err(error) => vec![Outcome::Unknown(error.into()); count],
+            }
         }
     }
 }

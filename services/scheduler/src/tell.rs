@@ -1,4 +1,4 @@
-//! What people are told: Events about pods, and why a pod has no node, as its condition.
+//! What is told: Events about pods, why a pod has no node, as its condition, and which node claims wait for.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -20,6 +20,8 @@ pub struct Outbox {
     recorder: Recorder,
     conditions: HashMap<Key, Write>,
     condition_order: VecDeque<Key>,
+    /// Claims that are told their node, before everything else: pods wait for them.
+    selections: VecDeque<Write>,
     notes: VecDeque<Note>,
     dropped: u64,
 }
@@ -31,6 +33,8 @@ pub enum Told {
     Condition(Key),
     /// The Event of this name, if it is one that is counted on.
     Event(String),
+    /// The node of a claim.
+    Selection,
 }
 
 // === impl Outbox ===
@@ -42,6 +46,7 @@ impl Outbox {
             recorder: Recorder::new(name, ""),
             conditions: HashMap::new(),
             condition_order: VecDeque::new(),
+            selections: VecDeque::new(),
             notes: VecDeque::new(),
             dropped: 0,
         }
@@ -80,6 +85,11 @@ impl Outbox {
         }
     }
 
+    /// A claim is to be told its node.
+    pub fn select(&mut self, write: Write) {
+        self.selections.push_back(write);
+    }
+
     /// What is to be told about a pod is of no interest any more.
     pub fn forget(&mut self, key: &Key) {
         self.conditions.remove(key);
@@ -92,7 +102,9 @@ impl Outbox {
 
     /// The next writes, and what each tells.
     pub fn take_batch(&mut self, now: Timestamp) -> (Vec<Write>, Vec<Told>) {
-        let (mut writes, mut told) = (Vec::new(), Vec::new());
+        let count = self.selections.len().min(BATCH_MAX);
+        let mut writes: Vec<Write> = self.selections.drain(..count).collect();
+        let mut told = vec![Told::Selection; writes.len()];
         while writes.len() < BATCH_MAX {
             let Some(key) = self.condition_order.pop_front() else { break };
             if let Some(write) = self.conditions.remove(&key) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::command::{Reply, Stored, Write};
-use client::Observed;
+use client::{Leadership, Observed};
 use k8s_openapi::jiff::Timestamp;
 use model::{Key, Revision, Status};
 use proptest::prelude::*;
@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use store::Item;
 use tokio::time::Instant;
 
-use crate::scheduler::{Options, Scheduler};
+use crate::bind::Outcome;
+use crate::scheduler::{Destination, Options, Request, Scheduler};
+
+mod volumes;
 
 struct Cluster {
     scheduler: Scheduler,
@@ -32,8 +35,10 @@ impl Cluster {
     fn new(nodes: &[Value]) -> Self {
         let options =
             Options { name: "default-scheduler".to_owned(), percentage_of_nodes_to_score: 0, seed: 1 };
+        let mut scheduler = Scheduler::new(options);
+        scheduler.stand(Leadership::sole().standing(), Instant::now());
         let mut cluster = Cluster {
-            scheduler: Scheduler::new(options),
+            scheduler,
             objects: BTreeMap::new(),
             unseen: vec![Observed::Reset, Observed::Synced],
             revision: 0,
@@ -47,8 +52,11 @@ impl Cluster {
     }
 
     fn put(&mut self, resource: &str, object: Value) {
-        let namespace = if resource == "nodes" { "" } else { "default" };
-        let key = Key::object("", resource, namespace, object["metadata"]["name"].as_str().expect("a name"));
+        let everywhere = ["nodes", "persistentvolumes", "storageclasses"].contains(&resource);
+        let namespace = if everywhere { "" } else { "default" };
+        let group = if resource == "storageclasses" { "storage.k8s.io" } else { "" };
+        let key =
+            Key::object(group, resource, namespace, object["metadata"]["name"].as_str().expect("a name"));
         self.revision += 1;
         let revision = Revision(self.revision);
         let item = Item { key: key.clone(), revision, created: revision, value: object.to_string().into() };
@@ -81,10 +89,17 @@ impl Cluster {
     }
 
     fn bind(&mut self) -> usize {
-        let Some(batch) = self.scheduler.take_binds() else { return 0 };
-        let replies: Vec<Reply> = batch.writes.iter().map(|write| self.bind_one(write)).collect();
-        self.scheduler.bound(&batch.keys, replies, self.now);
-        batch.keys.len()
+        let Some(request) = self.scheduler.take_request() else { return 0 };
+        self.carry_out(request)
+    }
+
+    fn carry_out(&mut self, request: Request) -> usize {
+        let Destination::ApiServers(_, writes) = request.destination else {
+            panic!("there is no other replica")
+        };
+        let outcomes = writes.iter().map(|write| Outcome::from(self.bind_one(write))).collect();
+        self.scheduler.answered(request.number, &request.keys, outcomes, self.now);
+        request.keys.len()
     }
 
     fn bind_one(&mut self, write: &Write) -> Reply {
@@ -121,6 +136,13 @@ impl Cluster {
                         pod["status"]["conditions"] = patch["status"]["conditions"].clone();
                         self.put("pods", pod);
                     }
+                }
+                Write::Patch { resource, name, patch, .. } if resource.plural != "events" => {
+                    let key = Key::object("", &resource.plural, "default", name);
+                    let patch: Value = serde_json::from_slice(patch).expect("a patch");
+                    let mut claim = self.objects[&key].clone();
+                    claim["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
+                    self.put(&resource.plural.clone(), claim);
                 }
                 _ => {}
             }
@@ -265,7 +287,7 @@ fn a_view_that_starts_anew_gives_no_room_away_twice() {
     let unseen = std::mem::take(&mut cluster.unseen);
     unseen.iter().for_each(|one| cluster.scheduler.observe(one, cluster.now));
     cluster.scheduler.turn(1, cluster.now, Timestamp::UNIX_EPOCH);
-    let batch = cluster.scheduler.take_binds().expect("a bind");
+    let request = cluster.scheduler.take_request().expect("a bind");
 
     cluster.unseen = vec![Observed::Reset];
     let objects: Vec<_> = cluster.objects.clone().into_iter().collect();
@@ -276,8 +298,7 @@ fn a_view_that_starts_anew_gives_no_room_away_twice() {
     cluster.unseen.push(Observed::Synced);
     cluster.settle();
     assert_eq!(cluster.bound(), 0);
-    let replies = batch.writes.iter().map(|write| cluster.bind_one(write)).collect();
-    cluster.scheduler.bound(&batch.keys, replies, cluster.now);
+    cluster.carry_out(request);
     cluster.settle();
     assert_eq!((cluster.node_of("a"), cluster.node_of("b")), (Some("node-1"), None));
 }

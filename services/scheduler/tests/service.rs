@@ -6,21 +6,27 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use api_server::put;
+use futures::FutureExt;
 use model::{Key, Object};
 use runtime::{AdminArguments, BusArguments, Shutdown};
 use scheduler::Config;
 use serde_json::{Value, json};
-use store::Store;
+use store::{Change, Store, WatchEvent};
 use testkit::{NatsServer, eventually};
+use tokio::runtime::Runtime;
 
-fn start_scheduler(url: &str) -> Shutdown {
-    let shutdown = Shutdown::new();
-    let config = Config {
-        bus: BusArguments { nats_url: url.to_owned() },
+fn config(url: &str) -> Config {
+    Config {
+        bus: BusArguments { nats_url: url.to_owned(), ..BusArguments::default() },
         admin: AdminArguments { admin_addr: None },
         scheduler_name: "default-scheduler".to_owned(),
         percentage_of_nodes_to_score: 0,
-    };
+    }
+}
+
+fn start_scheduler(url: &str) -> Shutdown {
+    let shutdown = Shutdown::new();
+    let config = config(url);
     let until = shutdown.clone();
     tokio::spawn(async move { scheduler::run(config, until).await.expect("it runs") });
     shutdown
@@ -113,4 +119,53 @@ async fn a_pod_that_fits_nowhere_says_why_and_is_bound_when_a_node_comes_also_af
     put(&store, "nodes", node("large", 2)).await;
     assert_eq!(bound(&store, "stuck").await, "large");
     shutdown.cancel();
+}
+
+/// A replica on threads and a connection of its own, so that it can die.
+fn start_replica(url: &str) -> Runtime {
+    let runtime = Runtime::new().expect("threads");
+    let config = config(url);
+    runtime.spawn(async move { scheduler::run(config, Shutdown::new()).await.expect("it runs") });
+    runtime
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_come_and_go_under_load_and_each_pod_is_bound_once_and_no_node_has_too_much() {
+    const PODS: usize = 300;
+    let nats = NatsServer::start().expect("a nats-server");
+    let store = api_server::start(&nats.url()).await;
+    // As many places as there are pods, but for a few.
+    for index in 0..32 {
+        put(&store, "nodes", node(&format!("node-{index}"), 1)).await;
+    }
+    let mut changes = store.watch("core/pods/", store.revision()).expect("a watch");
+    let mut replicas: Vec<Runtime> = (0..3).map(|_| start_replica(&nats.url())).collect();
+    let names: Vec<String> = (0..PODS).map(|index| format!("pod-{index}")).collect();
+    let mut bindings: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (round, names) in names.chunks(PODS / 5).enumerate() {
+        futures::future::join_all(names.iter().map(|name| put(&store, "pods", pod(name, 100)))).await;
+        bound(&store, &names[0]).await;
+        // Whoever is first has most likely come to bind; then others do.
+        match round {
+            1 | 3 => replicas.remove(0).shutdown_background(),
+            2 => replicas.push(start_replica(&nats.url())),
+            _ => {}
+        }
+    }
+    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    for name in &names {
+        *taken.entry(bound(&store, name).await).or_default() += 100;
+    }
+    assert!(taken.values().all(|cpu| *cpu <= 1_000), "{taken:?}");
+    while let Some(Some(WatchEvent::Change(change))) = changes.next().now_or_never() {
+        let Change::Put { item, .. } = change else { panic!("nobody deletes pods: {change:?}") };
+        let pod: Object = serde_json::from_slice(&item.value).expect("JSON");
+        let node = pod.str_at(&["spec", "nodeName"]).to_owned();
+        let nodes = bindings.entry(pod.name().to_owned()).or_default();
+        if !node.is_empty() && nodes.last() != Some(&node) {
+            nodes.push(node);
+        }
+    }
+    assert!(bindings.values().all(|nodes| nodes.len() == 1), "{bindings:?}");
+    replicas.into_iter().for_each(Runtime::shutdown_background);
 }

@@ -13,6 +13,18 @@ pub enum Objection {
     Refused(Refusal),
 }
 
+// === impl Objection ===
+
+impl Objection {
+    /// One word for metrics and for whoever proposed it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Objection::NodeGone => "node-gone",
+            Objection::Refused(refusal) => refusal.plugin.name(),
+        }
+    }
+}
+
 /// Judges a proposal. The view includes what was accepted before and is not seen yet.
 pub fn verify(view: &View, shape: &Shape, node: NodeId) -> Result<(), Objection> {
     if !view.nodes().is_live(node) {

@@ -8,7 +8,7 @@
 //!             │        │     blocked ── a node got better that now suits ──┐
 //!             │        └──── too soon after the last attempt ──────────────┤
 //!             └────────────────────────────────────────────────────────────┘
-//!   gated: waits for others to take its scheduling gates away
+//!   held: waits for others to take its scheduling gates away, or is another replica's to decide about
 //! ```
 //! Blocked pods are grouped by shape: whether a node suits is judged once a group, however many pods are in it.
 
@@ -21,7 +21,7 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::Key;
+use model::{Key, Revision};
 use tokio::time::Instant;
 
 use crate::observe::Shape;
@@ -36,6 +36,8 @@ pub use backoff::delay;
 pub struct Waiting {
     /// Its key.
     pub key: Key,
+    /// Where it last changed.
+    pub seen: Revision,
     /// `metadata.uid`
     pub uid: String,
     /// What decides where it can go.
@@ -44,10 +46,14 @@ pub struct Waiting {
     pub priority: i32,
     /// Whether others may have to make way for it.
     pub preempts: bool,
+    /// Whether it names this scheduler, or another one that may be there as well.
+    pub ours: bool,
     /// Since when it may be scheduled.
     pub since: Instant,
     /// Decisions about it so far.
     pub attempts: u32,
+    /// How often the binder has refused its node.
+    pub conflicts: u32,
     /// Why it has no node, as people were last told, and when.
     pub told: Option<(String, Instant)>,
     /// Whether it was called out of its group because a node suits.
@@ -65,6 +71,7 @@ pub struct Queue {
     refused: Backoff,
     blocked: Blocked,
     gated: usize,
+    elsewhere: usize,
     arrivals: u64,
 }
 
@@ -84,8 +91,17 @@ enum Place {
     Refused(Due),
     /// When a node suits that did not.
     Blocked(Ticket),
-    /// When its gates are gone.
-    Gated,
+    /// Not to be decided about here and now.
+    Held(Hold),
+}
+
+/// Why a pod is not decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It has scheduling gates.
+    Gates,
+    /// It is another replica's, or names another scheduler.
+    Elsewhere,
 }
 
 /// How many wait where.
@@ -99,6 +115,8 @@ pub struct Lengths {
     pub blocked: usize,
     /// When their gates are gone.
     pub gated: usize,
+    /// At other replicas.
+    pub elsewhere: usize,
 }
 
 /// Pods of one group that are woken together: a node that got better seldom has room for more, and each that finds
@@ -110,6 +128,12 @@ const BLOCKED_LONGEST: Duration = Duration::from_secs(300);
 /// keep a processor busy with what is hopeless.
 const EARLY_MAX: usize = 100;
 
+/// Before a pod is decided about again whose node the binder has refused: a message of the log and its way here. Doubled
+/// with each further refusal, for then it is something else that is late.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
+/// At most 640 ms.
+const CONFLICT_DOUBLINGS: u32 = 7;
+
 // === impl Waiting ===
 
 impl Waiting {
@@ -117,14 +141,28 @@ impl Waiting {
     pub fn new(key: Key, uid: String, shape: Shape, priority: i32, now: Instant) -> Self {
         Waiting {
             key,
+            seen: Revision::ZERO,
             uid,
             shape,
             priority,
             preempts: true,
+            ours: true,
             since: now,
             attempts: 0,
+            conflicts: 0,
             told: None,
             woken: false,
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn hold(&self) -> Option<Hold> {
+        match self {
+            Place::Held(hold) => Some(*hold),
+            _ => None,
         }
     }
 }
@@ -134,27 +172,54 @@ impl Waiting {
 impl Queue {
     /// Takes in a pod, or a change of one that waits. A change that does not concern its scheduling leaves it where
     /// it is.
-    pub fn put(&mut self, pod: Waiting, gated: bool, now: Instant) {
+    pub fn put(&mut self, pod: Waiting, hold: Option<Hold>, now: Instant) {
         let Some(entry) = self.pods.get_mut(&pod.key) else {
-            return self.enter(pod, gated);
+            return self.enter(pod, hold);
         };
-        let was_gated = matches!(entry.place, Place::Gated);
+        let held = entry.place.hold();
         let known = &mut entry.pod;
-        if known.uid == pod.uid
-            && was_gated == gated
-            && known.shape == pod.shape
-            && known.priority == pod.priority
+        known.seen = pod.seen;
+        if known.uid == pod.uid && held == hold && known.shape == pod.shape && known.priority == pod.priority
         {
             known.preempts = pod.preempts;
             return;
         }
         let same = known.uid == pod.uid;
         let Some(known) = self.remove_entry(&pod.key.clone(), now) else { return };
-        let pod = match same && !was_gated {
+        let pod = match same && held != Some(Hold::Gates) {
             true => Waiting { since: known.since, attempts: known.attempts, told: known.told, ..pod },
             false => pod,
         };
-        self.enter(pod, gated);
+        self.enter(pod, hold);
+    }
+
+    /// Divides the pods anew: `is_ours` says which are to be decided about here.
+    pub fn divide(&mut self, is_ours: impl Fn(&Waiting) -> bool, now: Instant) {
+        let to_hold = |entry: &Entry| entry.place.hold().is_none() && !is_ours(&entry.pod);
+        let to_take = |entry: &Entry| entry.place.hold() == Some(Hold::Elsewhere) && is_ours(&entry.pod);
+        let moving = |wanted: &dyn Fn(&Entry) -> bool| -> Vec<Key> {
+            self.pods.iter().filter(|(_, entry)| wanted(entry)).map(|(key, _)| key.clone()).collect()
+        };
+        for (keys, hold) in [(moving(&to_hold), Some(Hold::Elsewhere)), (moving(&to_take), None)] {
+            let mut pods: Vec<Waiting> = keys.iter().filter_map(|key| self.remove_entry(key, now)).collect();
+            pods.sort_by_key(|pod| pod.seen);
+            pods.into_iter().for_each(|pod| self.enter(pod, hold));
+        }
+    }
+
+    /// A pod that waits, and why it is held if it is.
+    pub fn find(&self, key: &Key) -> Option<(&Waiting, Option<Hold>)> {
+        self.pods.get(key).map(|entry| (&entry.pod, entry.place.hold()))
+    }
+
+    /// Takes a pod whose node another replica has chosen. It comes back by [`Queue::give_back`].
+    pub fn take_this(&mut self, key: &Key, now: Instant) -> Option<Waiting> {
+        self.remove_entry(key, now)
+    }
+
+    /// Gives back a pod that is to be decided about at once, or not here.
+    pub fn give_back(&mut self, pod: Waiting, hold: Option<Hold>) {
+        self.enter(pod, hold);
     }
 
     /// Takes out a pod that no longer waits.
@@ -200,6 +265,15 @@ impl Queue {
         self.insert(pod, Place::Refused(due));
     }
 
+    /// Gives back a pod whose node the binder has refused: what it has seen comes to be seen here in a moment.
+    pub fn contend(&mut self, mut pod: Waiting, now: Instant) {
+        let pause = CONFLICT_PAUSE.saturating_mul(1 << pod.conflicts.min(CONFLICT_DOUBLINGS));
+        pod.conflicts += 1;
+        let due = self.refused.add(&pod.key, now + pause, self.arrivals);
+        self.arrivals += 1;
+        self.insert(pod, Place::Refused(due));
+    }
+
     /// Calls pods out of each group that `suits` says has a node now.
     pub fn wake(&mut self, suits: impl FnMut(&Shape) -> bool, now: Instant) {
         for shape in self.blocked.groups(suits) {
@@ -234,16 +308,24 @@ impl Queue {
             backoff: self.backoff.len() + self.refused.len(),
             blocked: self.blocked.len(),
             gated: self.gated,
+            elsewhere: self.elsewhere,
         }
     }
 
-    fn enter(&mut self, pod: Waiting, gated: bool) {
-        match gated {
-            true => {
-                self.gated += 1;
-                self.insert(pod, Place::Gated);
+    fn enter(&mut self, pod: Waiting, hold: Option<Hold>) {
+        match hold {
+            Some(hold) => {
+                *self.held(hold) += 1;
+                self.insert(pod, Place::Held(hold));
             }
-            false => self.activate(pod),
+            None => self.activate(pod),
+        }
+    }
+
+    fn held(&mut self, hold: Hold) -> &mut usize {
+        match hold {
+            Hold::Gates => &mut self.gated,
+            Hold::Elsewhere => &mut self.elsewhere,
         }
     }
 
@@ -264,7 +346,7 @@ impl Queue {
             Place::Backoff(due) => self.backoff.remove(&due),
             Place::Refused(due) => self.refused.remove(&due),
             Place::Blocked(ticket) => self.blocked.remove(&pod.shape, &ticket),
-            Place::Gated => self.gated -= 1,
+            Place::Held(hold) => *self.held(hold) -= 1,
         }
         self.settled(&pod, now);
         Some(pod)

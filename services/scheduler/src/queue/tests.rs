@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Key;
 use tokio::time::Instant;
 
-use super::{BLOCKED_LONGEST, EARLY_MAX, Lengths, Queue, WAKE_TOGETHER, Waiting};
+use super::{BLOCKED_LONGEST, CONFLICT_PAUSE, EARLY_MAX, Hold, Lengths, Queue, WAKE_TOGETHER, Waiting};
 use crate::observe::Shape;
 use crate::observe::shape::{Needs, Shapes};
 
@@ -32,7 +32,7 @@ impl Bench {
 
     fn put(&mut self, name: &str, cpu: i64, priority: i32) {
         let pod = self.pod(name, cpu, priority);
-        self.queue.put(pod, false, self.now);
+        self.queue.put(pod, None, self.now);
     }
 
     /// Takes a pod and counts the attempt.
@@ -62,7 +62,7 @@ impl Bench {
 }
 
 fn lengths(active: usize, backoff: usize, blocked: usize, gated: usize) -> Lengths {
-    Lengths { active, backoff, blocked, gated }
+    Lengths { active, backoff, blocked, gated, elsewhere: 0 }
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn of_a_crowd_only_some_are_woken_and_each_that_finds_its_place_wakes_more() {
 fn a_gated_pod_waits_for_its_gates_and_counts_its_time_from_then_on() {
     let mut bench = Bench::new();
     let gated = bench.pod("a", 1, 0);
-    bench.queue.put(gated, true, bench.now);
+    bench.queue.put(gated, Some(Hold::Gates), bench.now);
     assert_eq!((bench.queue.lengths(), bench.take_name()), (lengths(0, 0, 0, 1), None));
     bench.pass(100);
     bench.put("a", 1, 0);
@@ -181,7 +181,7 @@ fn only_a_change_that_concerns_scheduling_moves_a_pod() {
     assert_eq!(pod.attempts, 2, "it is the same pod still");
     bench.queue.retry(pod, bench.now);
     let reborn = Waiting { uid: "other".to_owned(), ..bench.pod("a", 2, 0) };
-    bench.queue.put(reborn, false, bench.now);
+    bench.queue.put(reborn, None, bench.now);
     assert_eq!(bench.take().map(|pod| pod.attempts), Some(1), "a pod of the same name is another");
 }
 
@@ -195,7 +195,7 @@ fn a_pod_that_is_gone_leaves_whatever_line_it_is_in() {
     bench.block_next();
     let paused = bench.take().expect("paused");
     bench.queue.retry(paused, bench.now);
-    bench.queue.put(active, false, bench.now);
+    bench.queue.put(active, None, bench.now);
     assert_eq!(bench.queue.lengths(), lengths(1, 1, 1, 0));
     for name in ["active", "blocked", "paused"] {
         let key = Key::object("", "pods", "default", name);
@@ -213,4 +213,33 @@ fn nobody_is_blocked_for_ever() {
     assert_eq!(bench.queue.next_due(), Some(bench.now + BLOCKED_LONGEST));
     bench.now += BLOCKED_LONGEST;
     assert_eq!(bench.take_name(), Some("a".to_owned()));
+}
+
+#[test]
+fn pods_are_divided_anew_when_replicas_come_and_go() {
+    let mut bench = Bench::new();
+    for name in ["a", "b", "c"] {
+        bench.put(name, 1, 0);
+    }
+    bench.block_next();
+    bench.queue.divide(|pod| pod.key.name() == "c", bench.now);
+    assert_eq!(bench.queue.lengths(), Lengths { active: 1, elsewhere: 2, ..Lengths::default() });
+    let gated = bench.pod("gated", 1, 0);
+    bench.queue.put(gated, Some(Hold::Gates), bench.now);
+    bench.queue.divide(|_| true, bench.now);
+    assert_eq!(bench.queue.lengths(), lengths(3, 0, 0, 1));
+    assert_eq!(bench.take().map(|pod| pod.attempts), Some(1), "its attempts here count still");
+}
+
+#[test]
+fn a_pod_whose_node_the_binder_refused_is_tried_again_in_a_moment() {
+    let mut bench = Bench::new();
+    bench.put("a", 1, 0);
+    for doublings in 0..3 {
+        let pod = bench.take().expect("it is active");
+        bench.queue.contend(pod, bench.now);
+        assert!(bench.take().is_none());
+        bench.now += CONFLICT_PAUSE * (1 << doublings);
+    }
+    assert_eq!(bench.take().map(|pod| pod.conflicts), Some(3));
 }
