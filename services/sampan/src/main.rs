@@ -76,6 +76,7 @@ enum ImageCommand {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    keep_pages_small(&arguments.command);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // A control plane's processes mostly wait; more threads than this only cost memory.
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8))
@@ -91,6 +92,17 @@ fn main() -> ExitCode {
             eprintln!("sampan: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// A service uses a few megabytes here and there. Where the kernel hands out pages of two megabytes to whoever does
+/// not refuse, each would hold several times that; the allocator does not ask for them either (its feature `no_thp`).
+/// Not the supervisor: what it starts would inherit this, and containers may want such pages.
+fn keep_pages_small(command: &Command) {
+    let starts_others = matches!(command, Command::Supervise(_) | Command::Join(_));
+    if command.is_service() && !starts_others {
+        // A kernel without such pages refuses, and there is nothing to keep small.
+        let _ = nix::sys::prctl::set_thp_disable(true);
     }
 }
 

@@ -22,6 +22,8 @@ use crate::v1::*;
 
 /// Calls that only look.
 const LOOK: Duration = Duration::from_secs(10);
+/// A subscription that is refused, or for which nobody is there, is answered at once.
+const REFUSAL: Duration = Duration::from_millis(200);
 /// Calls that make or remove something: the network plugin and the disk may be slow, a hung one must end.
 const WORK: Duration = Duration::from_secs(240);
 /// A pull that takes longer than this is stuck.
@@ -41,8 +43,18 @@ pub struct Client {
 
 /// Says that something happened in the runtime; what it was, the lists tell.
 pub struct Events {
-    stream: Streaming<Envelope>,
+    state: EventsState,
 }
+
+/// containerd answers a subscription with its first event, which may be long in coming.
+enum EventsState {
+    /// Asked for; it stands unless it was refused.
+    Opening(Opening),
+    /// Answered.
+    Open(Box<Streaming<Envelope>>),
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Response<Streaming<Envelope>>, Status>> + Send>>;
 
 /// Everything that a list of sandboxes or containers is filtered by: labels that all must match.
 pub type Labels = HashMap<String, String>;
@@ -250,12 +262,17 @@ impl Client {
     /// Hears of everything that happens to containers. Only containerd offers it, in every version.
     pub async fn subscribe(&self) -> Result<Events, CriError> {
         let mut client = self.events.clone();
-        let filters = ["start", "exit", "oom"].map(|what| format!("namespace==k8s.io,topic==/tasks/{what}"));
+        // A value with a slash must be quoted, or containerd refuses the filter.
+        let filters =
+            ["start", "exit", "oom"].map(|what| format!(r#"namespace==k8s.io,topic=="/tasks/{what}""#));
         let request = SubscribeRequest { filters: filters.to_vec() };
-        match client.subscribe(request).await {
-            Ok(response) => Ok(Events { stream: response.into_inner() }),
-            Err(status) => Err(CriError::from_status("Subscribe", &status)),
-        }
+        let mut opening: Opening = Box::pin(async move { client.subscribe(request).await });
+        let state = match tokio::time::timeout(REFUSAL, &mut opening).await {
+            Ok(Ok(response)) => EventsState::Open(Box::new(response.into_inner())),
+            Ok(Err(status)) => return Err(CriError::from_status("Subscribe", &status)),
+            Err(_) => EventsState::Opening(opening),
+        };
+        Ok(Events { state })
     }
 }
 
@@ -281,7 +298,17 @@ impl Events {
     /// Returns at the next event of a container; an error when the stream has ended.
     pub async fn next(&mut self) -> Result<(), CriError> {
         loop {
-            match self.stream.message().await {
+            let stream = match &mut self.state {
+                EventsState::Open(stream) => stream,
+                EventsState::Opening(opening) => match opening.await {
+                    Ok(response) => {
+                        self.state = EventsState::Open(Box::new(response.into_inner()));
+                        continue;
+                    }
+                    Err(status) => return Err(CriError::from_status("Subscribe", &status)),
+                },
+            };
+            match stream.message().await {
                 Ok(Some(envelope)) if is_of_command(&envelope) => continue,
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => return Err(CriError::Down("the event stream ended".to_owned())),

@@ -28,6 +28,7 @@ async fn a_pod_runs_and_leaves_nothing_behind() {
     assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], NODE);
     assert_eq!(control.next_heartbeat().await.node, NODE);
 
+    let mut events = scene.machine.client().subscribe().await.unwrap();
     let mut times = Vec::new();
     for number in 0..5 {
         let name = format!("timed-{number}");
@@ -38,6 +39,8 @@ async fn a_pod_runs_and_leaves_nothing_behind() {
     }
     times.sort();
     println!("wanted to Running and Ready: {times:?}");
+    let told = tokio::time::timeout(Duration::from_secs(5), events.next()).await;
+    assert!(matches!(told, Ok(Ok(()))), "containerd tells of what happens by itself: {told:?}");
     assert!(times[2] < Duration::from_secs(1), "median {:?}", times[2]);
 
     let status = control.status("timed-0");
