@@ -4,6 +4,7 @@ mod bad_input;
 mod chaos;
 mod cluster;
 mod custom;
+mod daemons;
 mod identity;
 mod objects;
 mod pods;
@@ -19,6 +20,7 @@ const STEPS: &[&[Step]] = &[
     cluster::STEPS,
     pods::STEPS,
     workloads::STEPS,
+    daemons::STEPS,
     services::STEPS,
     objects::STEPS,
     custom::STEPS,
