@@ -19,18 +19,19 @@ use std::time::Duration;
 
 use bus::command::{Reply, Write, is_deposed};
 use k8s_openapi::jiff::Timestamp;
-use model::{Reason, Revision};
+use model::{Reason, Revision, Trace};
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 use runtime::Shutdown;
 use store::Store;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use crate::events::{Note, Recorder};
 use crate::follow::{Follower, Observed};
 use crate::leader::{Leadership, Standing};
 use crate::queue::WorkQueue;
+use crate::woken::{self, Woken};
 use crate::writer::Writer;
 
 /// Keys that are acted upon at the same time: enough to keep the API servers' group commit filled.
@@ -85,6 +86,7 @@ pub trait Controller: Send + 'static {
 
 struct Acted<K> {
     key: K,
+    trace: Option<Trace>,
     replies: Vec<Reply>,
     notes: Vec<Note>,
     took: Duration,
@@ -131,6 +133,7 @@ struct Driver<C: Controller> {
     writer: Writer,
     recorder: Recorder,
     queue: WorkQueue<C::Key>,
+    woken: Woken<C::Key>,
     acting: JoinSet<Acted<C::Key>>,
     /// Each ends with the Events that could not be counted on.
     telling: JoinSet<Vec<String>>,
@@ -154,6 +157,7 @@ impl<C: Controller> Driver<C> {
             writer,
             recorder: Recorder::new(C::NAME, ""),
             queue: WorkQueue::default(),
+            woken: Woken::default(),
             acting: JoinSet::new(),
             telling: JoinSet::new(),
             unseen: BTreeMap::new(),
@@ -196,6 +200,7 @@ impl<C: Controller> Driver<C> {
             _ => {}
         }
         for key in self.controller.observe(observed) {
+            self.woken.note(&key, self.follower.trace());
             self.queue.add(key);
         }
     }
@@ -222,6 +227,7 @@ impl<C: Controller> Driver<C> {
     fn start_work(&mut self) {
         if !self.standing.leads() && self.queue.len() > STANDBY_MAX {
             self.queue.clear_ready();
+            self.woken.clear();
             self.forgot = true;
         }
         while self.may_decide() && self.acting.len() < CONCURRENCY {
@@ -234,7 +240,10 @@ impl<C: Controller> Driver<C> {
 
     fn work(&mut self, key: C::Key) {
         let now = Timestamp::now();
-        let decision = self.controller.decide(&key, now);
+        let trace = self.woken.take(&key);
+        let span = woken::span(C::NAME, &key, trace);
+        let decision = span.in_scope(|| self.controller.decide(&key, now));
+        span.record("writes", decision.writes.len()).record("reason", decision.reason);
         debug!(controller = C::NAME, %key, writes = decision.writes.len(), reason = decision.reason, "decided");
         if let Some(after) = decision.again_after {
             self.queue.add_at(key.clone(), Instant::now() + after);
@@ -250,11 +259,12 @@ impl<C: Controller> Driver<C> {
             None => self.writer.clone(),
         };
         let writer = writer.under(self.standing.guard.clone());
-        self.acting.spawn(act(key, decision.writes, decision.notes, writer));
+        let work = act(key, trace, decision.writes, decision.notes, writer);
+        self.acting.spawn(work.instrument(span));
     }
 
     fn acted(&mut self, acted: Acted<C::Key>) {
-        let Acted { key, replies, mut notes, took } = acted;
+        let Acted { key, trace, replies, mut notes, took } = acted;
         METRICS.work_seconds.with_label_values(&[C::NAME]).observe(took.as_secs_f64());
         for (index, reply) in replies.iter().enumerate() {
             notes.extend(self.controller.acted(&key, index, reply));
@@ -278,6 +288,7 @@ impl<C: Controller> Driver<C> {
             self.queue.forget(&key);
         } else {
             METRICS.retries.with_label_values(&[C::NAME]).inc();
+            self.woken.put_back(&key, trace);
             self.queue.retry(key.clone(), Instant::now());
         }
         let passed =
@@ -326,10 +337,16 @@ async fn sleep_until(when: Option<Instant>) {
 }
 
 /// Carries out a decision.
-async fn act<K>(key: K, writes: Vec<Write>, notes: Vec<Note>, writer: Writer) -> Acted<K> {
+async fn act<K>(
+    key: K,
+    trace: Option<Trace>,
+    writes: Vec<Write>,
+    notes: Vec<Note>,
+    writer: Writer,
+) -> Acted<K> {
     let timer = Instant::now();
     let replies = writer.write(writes).await;
-    Acted { key, replies, notes, took: timer.elapsed() }
+    Acted { key, trace, replies, notes, took: timer.elapsed() }
 }
 
 /// Writes Events. Their failure is nobody's; the names of those that could not be counted are returned.

@@ -1,6 +1,6 @@
 //! Every change of some collections, in the order of the log.
 
-use model::{Key, Revision};
+use model::{Key, Revision, Trace};
 use store::{Change, Item, Store, Watch, WatchEvent};
 use tracing::info;
 
@@ -28,6 +28,7 @@ pub struct Follower {
     prefixes: Vec<String>,
     watch: Option<Watch>,
     passed: Revision,
+    trace: Option<Trace>,
 }
 
 // === impl Follower ===
@@ -40,12 +41,17 @@ impl Follower {
         if prefixes.is_empty() {
             prefixes.push(String::new());
         }
-        Follower { store, prefixes, watch: None, passed: Revision::ZERO }
+        Follower { store, prefixes, watch: None, passed: Revision::ZERO, trace: None }
     }
 
     /// Everything up to here has been told.
     pub fn passed(&self) -> Revision {
         self.passed
+    }
+
+    /// The trace that the change told last belongs to, if its writer was traced.
+    pub fn trace(&self) -> Option<Trace> {
+        self.trace
     }
 
     /// Tells the whole state again.
@@ -60,6 +66,7 @@ impl Follower {
             match watch.next().await {
                 Some(WatchEvent::Change(change)) => {
                     self.passed = self.passed.max(revision(&change));
+                    self.trace = watch.trace();
                     if self.follows(key(&change)) {
                         return vec![observed(change)];
                     }
@@ -90,6 +97,7 @@ impl Follower {
         // A history shorter than this moment means a store that moves faster than we list: try again.
         self.watch = self.store.watch("", from).ok();
         self.passed = from;
+        self.trace = None;
         told
     }
 

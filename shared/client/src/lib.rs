@@ -17,6 +17,7 @@ pub mod ownership;
 pub mod queue;
 pub mod reader;
 pub mod revisions;
+mod woken;
 pub mod writer;
 
 pub use controller::{Controller, Decision};
