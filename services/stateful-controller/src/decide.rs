@@ -11,31 +11,62 @@ use client::{Decision, Note, NoteKind};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
+use model::{Reason, Status};
 
 use crate::observe::Family;
 use crate::revision::{Revisions, revisions};
-use crate::{pods, status};
+use crate::{claims, pods, status};
 
 /// Pods made in one decision with `Parallel`: a batch on the bus.
 const CREATIONS_MAX: usize = 500;
 
+/// What to do, and what to tell of it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What to do.
+    pub decision: Decision,
+    /// What is told of the write at each place once it is done; see [`outcome`] for when it is not.
+    pub outcomes: BTreeMap<usize, Note>,
+}
+
 /// What to do about `set`, given its family.
-pub fn decide(set: &StatefulSet, family: &Family<'_>, now: Timestamp) -> Decision {
+pub fn decide(set: &StatefulSet, family: &Family<'_>, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
     if set.metadata.deletion_timestamp.is_some() {
-        return Decision { reason: "the set is being deleted", ..Decision::default() };
+        plan.decision.reason = "the set is being deleted";
+        return plan;
     }
     let used: Vec<&str> = family.pods.iter().map(|pod| pods::revision(pod)).collect();
     let revisions = revisions(set, &family.revisions, &used);
-    let mut decision = Decision::default();
-    decision.writes.extend(revisions.write.clone());
-    decision.writes.extend(revisions.superfluous.iter().map(|revision| client::revisions::delete(revision)));
-    Step { set, family, revisions: &revisions, now }.take(&mut decision);
-    decision.writes.extend(status::update(set, &family.pods, &revisions, now));
+    let writes = &mut plan.decision.writes;
+    writes.extend(revisions.write.clone());
+    writes.extend(revisions.superfluous.iter().map(|revision| client::revisions::delete(revision)));
+    Step { set, family, revisions: &revisions, now }.take(&mut plan);
+    plan.decision.writes.extend(status::update(set, &family.pods, &revisions, now));
     if min_ready_seconds(set) > 0 {
-        decision.again_after = Some(Duration::from_secs(1));
+        plan.decision.again_after = Some(Duration::from_secs(1));
     }
-    decision
+    plan
 }
+
+/// What is told of a write, given why it was refused, if it was.
+pub fn outcome(note: Note, refused: Option<&Status>) -> Option<Note> {
+    let Some(status) = refused else { return Some(note) };
+    // Our view was behind; it will show what happened.
+    if matches!(status.reason, Reason::Conflict | Reason::NotFound | Reason::AlreadyExists) {
+        return None;
+    }
+    let message = note.message.trim_end_matches(DONE);
+    Some(Note {
+        severity: NoteKind::Warning,
+        reason: note.reason.replace("Successful", "Failed"),
+        message: format!("{message} failed error: {}", status.message),
+        ..note
+    })
+}
+
+/// How the message of a write that was done ends.
+const DONE: &str = " successful";
 
 struct Step<'a> {
     set: &'a StatefulSet,
@@ -44,17 +75,26 @@ struct Step<'a> {
     now: Timestamp,
 }
 
+// === impl Plan ===
+
+impl Plan {
+    fn write(&mut self, write: Write, told: Note) {
+        self.outcomes.insert(self.decision.writes.len(), told);
+        self.decision.writes.push(write);
+    }
+}
+
 // === impl Step ===
 
 impl Step<'_> {
-    fn take(&self, decision: &mut Decision) {
+    fn take(&self, plan: &mut Plan) {
         let by_ordinal: BTreeMap<i32, &Pod> =
             self.family.pods.iter().filter_map(|pod| Some((pods::ordinal(pod)?, *pod))).collect();
         let wanted = self.ordinals();
-        if self.make(&by_ordinal, wanted.clone(), decision) || self.remove(&by_ordinal, &wanted, decision) {
+        if self.make(&by_ordinal, wanted.clone(), plan) || self.remove(&by_ordinal, &wanted, plan) {
             return;
         }
-        self.update(&by_ordinal, wanted, decision);
+        self.update(&by_ordinal, wanted, plan);
     }
 
     fn ordinals(&self) -> std::ops::Range<i32> {
@@ -70,32 +110,33 @@ impl Step<'_> {
     }
 
     /// Makes pods that are missing and replaces those that have ended; true when the next ordinal has to wait.
-    fn make(
-        &self,
-        present: &BTreeMap<i32, &Pod>,
-        wanted: std::ops::Range<i32>,
-        decision: &mut Decision,
-    ) -> bool {
+    fn make(&self, present: &BTreeMap<i32, &Pod>, wanted: std::ops::Range<i32>, plan: &mut Plan) -> bool {
         let mut waits = false;
         for ordinal in wanted {
             let settled = match present.get(&ordinal) {
                 None => {
-                    decision.reason = "a pod is missing";
-                    decision.writes.extend(pods::create_claims(self.set, ordinal, &self.family.claims));
-                    decision.writes.push(self.pod(ordinal));
-                    decision.notes.push(self.note("SuccessfulCreate", "create", ordinal));
+                    self.make_one(ordinal, plan);
                     false
                 }
                 Some(pod) if pods::has_ended(pod) && !pods::is_terminating(pod) => {
-                    decision.reason = "a pod has ended";
-                    decision.writes.push(pods::delete(pod));
-                    decision.notes.push(self.note("RecreatingTerminatedPod", "delete", ordinal));
+                    plan.decision.reason = "a pod has ended";
+                    plan.write(
+                        pods::delete(pod),
+                        self.note("RecreatingTerminatedPod", "delete Pod", ordinal),
+                    );
                     false
                 }
-                Some(pod) => pods::is_available(pod, min_ready_seconds(self.set), self.now),
+                Some(pod) => {
+                    plan.decision.writes.extend(claims::retained(self.set, pod, false, &self.family.claims));
+                    if pods::is_pending(pod) {
+                        // It waits for them, whoever deleted them.
+                        self.make_claims(ordinal, plan);
+                    }
+                    pods::is_available(pod, min_ready_seconds(self.set), self.now)
+                }
             };
             waits |= !settled;
-            let full = decision.writes.len() >= CREATIONS_MAX;
+            let full = plan.decision.writes.len() >= CREATIONS_MAX;
             if full || (!settled && !self.is_parallel()) {
                 return true;
             }
@@ -103,20 +144,39 @@ impl Step<'_> {
         waits && !self.is_parallel()
     }
 
+    /// The claims first, and the pod when they are there: it never runs without its data.
+    fn make_one(&self, ordinal: i32, plan: &mut Plan) {
+        if claims::are_going(self.set, ordinal, &self.family.claims) {
+            plan.decision.reason = "the claims of the pod before are still going";
+        } else if !self.make_claims(ordinal, plan) {
+            plan.decision.reason = "a pod is missing";
+            plan.write(self.pod(ordinal), self.note("SuccessfulCreate", "create Pod", ordinal));
+        }
+    }
+
+    /// Makes the claims of an ordinal that are missing; whether any was.
+    fn make_claims(&self, ordinal: i32, plan: &mut Plan) -> bool {
+        let missing = claims::missing(self.set, ordinal, &self.family.claims);
+        let any = !missing.is_empty();
+        for (claim, write) in missing {
+            plan.decision.reason = "a claim is missing";
+            plan.write(write, self.note("SuccessfulCreate", &format!("create Claim {claim} Pod"), ordinal));
+        }
+        any
+    }
+
     /// Removes pods beyond the wanted ordinals, the highest first; true while some are left.
-    fn remove(
-        &self,
-        present: &BTreeMap<i32, &Pod>,
-        wanted: &std::ops::Range<i32>,
-        decision: &mut Decision,
-    ) -> bool {
+    fn remove(&self, present: &BTreeMap<i32, &Pod>, wanted: &std::ops::Range<i32>, plan: &mut Plan) -> bool {
         let condemned: Vec<(&i32, &&Pod)> =
             present.iter().rev().filter(|(ordinal, _)| !wanted.contains(ordinal)).collect();
         for (ordinal, pod) in &condemned {
-            if !pods::is_terminating(pod) {
-                decision.reason = "a pod is not wanted any longer";
-                decision.writes.push(pods::delete(pod));
-                decision.notes.push(self.note("SuccessfulDelete", "delete", **ordinal));
+            let owned = claims::retained(self.set, pod, true, &self.family.claims);
+            if !owned.is_empty() {
+                plan.decision.reason = "the claims of a pod are to go with it, or to stay";
+                plan.decision.writes.extend(owned);
+            } else if !pods::is_terminating(pod) {
+                plan.decision.reason = "a pod is not wanted any longer";
+                plan.write(pods::delete(pod), self.note("SuccessfulDelete", "delete Pod", **ordinal));
             }
             if !self.is_parallel() {
                 break;
@@ -126,7 +186,7 @@ impl Step<'_> {
     }
 
     /// Replaces the highest pod of an older revision, down to the partition, one at a time.
-    fn update(&self, present: &BTreeMap<i32, &Pod>, wanted: std::ops::Range<i32>, decision: &mut Decision) {
+    fn update(&self, present: &BTreeMap<i32, &Pod>, wanted: std::ops::Range<i32>, plan: &mut Plan) {
         let strategy = self.set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
         if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
             return;
@@ -134,13 +194,12 @@ impl Step<'_> {
         for ordinal in (self.partition()..wanted.end).rev() {
             let Some(pod) = present.get(&ordinal) else { return };
             if pods::revision(pod) != self.revisions.update && !pods::is_terminating(pod) {
-                decision.reason = "a pod has an older revision";
-                decision.writes.push(pods::delete(pod));
-                decision.notes.push(self.note("SuccessfulDelete", "delete", ordinal));
+                plan.decision.reason = "a pod has an older revision";
+                plan.write(pods::delete(pod), self.note("SuccessfulDelete", "delete Pod", ordinal));
                 return;
             }
             if !pods::is_available(pod, min_ready_seconds(self.set), self.now) {
-                decision.reason = "an updated pod is not available yet";
+                plan.decision.reason = "an updated pod is not available yet";
                 return;
             }
         }
@@ -163,7 +222,7 @@ impl Step<'_> {
         pods::create(self.set, template, name, ordinal)
     }
 
-    fn note(&self, reason: &str, verb: &str, ordinal: i32) -> Note {
+    fn note(&self, reason: &str, what: &str, ordinal: i32) -> Note {
         let metadata = &self.set.metadata;
         let name = metadata.name.clone().unwrap_or_default();
         let pod = pods::name(self.set, ordinal);
@@ -174,7 +233,7 @@ impl Step<'_> {
             uid: metadata.uid.clone().unwrap_or_default(),
             severity: NoteKind::Normal,
             reason: reason.to_owned(),
-            message: format!("{verb} Pod {pod} in StatefulSet {name} successful"),
+            message: format!("{what} {pod} in StatefulSet {name}{DONE}"),
             name,
         }
     }
@@ -187,6 +246,7 @@ fn min_ready_seconds(set: &StatefulSet) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claims::Claim;
     use k8s_openapi::api::apps::v1::ControllerRevision;
     use serde_json::{Value, json};
 
@@ -194,6 +254,7 @@ mod tests {
     struct World {
         set: StatefulSet,
         pods: BTreeMap<String, Pod>,
+        claims: BTreeMap<String, Claim>,
         revisions: Vec<ControllerRevision>,
     }
 
@@ -210,14 +271,15 @@ mod tests {
                 object["spec"][field] = value.clone();
             }
             let set = serde_json::from_value(object).expect("a set");
-            World { set, pods: BTreeMap::new(), revisions: Vec::new() }
+            World { set, pods: BTreeMap::new(), claims: BTreeMap::new(), revisions: Vec::new() }
         }
 
         /// Decides once and does it; returns what was done to pods.
         fn step(&mut self) -> Vec<String> {
             let revisions: Vec<&ControllerRevision> = self.revisions.iter().collect();
-            let family = Family { pods: self.pods.values().collect(), revisions, ..Family::default() };
-            let writes = decide(&self.set, &family, Timestamp::UNIX_EPOCH).writes;
+            let claims = self.claims.iter().map(|(name, claim)| (name.as_str(), claim)).collect();
+            let family = Family { pods: self.pods.values().collect(), revisions, claims };
+            let writes = decide(&self.set, &family, Timestamp::UNIX_EPOCH).decision.writes;
             writes.into_iter().filter_map(|write| self.apply(write)).collect()
         }
 
@@ -228,6 +290,19 @@ mod tests {
                     let name = pod.metadata.name.clone().expect("a name");
                     self.pods.insert(name.clone(), pod);
                     Some(format!("create {name}"))
+                }
+                Write::Create { resource, object, .. } if resource.plural == "persistentvolumeclaims" => {
+                    let claim: Claim = serde_json::from_slice(&object).expect("a claim");
+                    let name = claim.metadata.name.clone().expect("a name");
+                    self.claims.insert(name.clone(), claim);
+                    Some(format!("create {name}"))
+                }
+                Write::Patch { resource, name, patch, .. } if resource.plural == "persistentvolumeclaims" => {
+                    let patch: Value = serde_json::from_slice(&patch).expect("JSON");
+                    let owners = patch["metadata"]["ownerReferences"].clone();
+                    let claim = self.claims.get_mut(&name).expect("it is there");
+                    claim.metadata.owner_references = serde_json::from_value(owners).expect("owners");
+                    Some(format!("own {name}"))
                 }
                 Write::Create { object, .. } => {
                     self.revisions.push(serde_json::from_slice(&object).expect("a revision"));
@@ -320,6 +395,65 @@ mod tests {
             Some("v1"),
             "below the partition the old template stays"
         );
+    }
+
+    fn with_claims(more: Value) -> World {
+        let templates = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+        let mut spec = json!({"replicas": 1, "volumeClaimTemplates": templates});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        World::new(spec)
+    }
+
+    #[test]
+    fn a_pods_claims_are_there_before_it_and_stay_after_it() {
+        let mut world = with_claims(json!({}));
+        assert_eq!(world.step(), ["create data-db-0"]);
+        assert_eq!(world.step(), ["create db-0"]);
+        let spec = world.pods["db-0"].spec.as_ref().expect("a spec");
+        let claim = spec.volumes.as_ref().and_then(|volumes| volumes[0].persistent_volume_claim.as_ref());
+        assert_eq!(claim.map(|claim| claim.claim_name.as_str()), Some("data-db-0"));
+        world.make_ready();
+        world.pods.remove("db-0");
+        assert_eq!(world.step(), ["create db-0"], "with the claim that it had");
+        world.claims.clear();
+        let pod = world.pods.get_mut("db-0").expect("it was made");
+        pod.status = Some(serde_json::from_value(json!({"phase": "Pending"})).expect("a status"));
+        assert_eq!(world.step(), ["create data-db-0"], "somebody deleted it");
+    }
+
+    #[test]
+    fn claims_go_with_a_pod_too_many_if_the_set_says_so() {
+        let policy = json!({"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete"}, "replicas": 2});
+        let mut world = with_claims(policy);
+        world.settle();
+        for pod in world.pods.values_mut() {
+            pod.metadata.uid = pod.metadata.name.clone();
+        }
+        world.set.spec.as_mut().expect("a spec").replicas = Some(1);
+        assert_eq!(world.step(), ["own data-db-1"]);
+        assert_eq!(world.step(), ["delete db-1"]);
+        world.set.spec.as_mut().expect("a spec").replicas = Some(2);
+        assert_eq!(world.step(), Vec::<String>::new(), "its claim is still going");
+        world.claims.remove("data-db-1");
+        assert_eq!(world.settle(), ["create data-db-1", "create db-1"]);
+    }
+
+    #[test]
+    fn a_write_that_is_refused_is_told_with_the_reason() {
+        let world = with_claims(json!({}));
+        let plan = decide(&world.set, &Family::default(), Timestamp::UNIX_EPOCH);
+        let note = plan.outcomes.into_values().next().expect("a claim is made");
+        let done = outcome(note.clone(), None).expect("it is told");
+        assert_eq!(done.message, "create Claim data-db-0 Pod db-0 in StatefulSet db successful");
+        let refused = outcome(note.clone(), Some(&Status::bad_request("no such class"))).expect("it is told");
+        assert_eq!((refused.severity, refused.reason.as_str()), (NoteKind::Warning, "FailedCreate"));
+        assert_eq!(
+            refused.message,
+            "create Claim data-db-0 Pod db-0 in StatefulSet db failed error: no such class"
+        );
+        assert!(outcome(note, Some(&Status::already_exists("", "pods", "db-0"))).is_none());
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! ```text
 //!  log ──> observe (sets, their pods and revisions) ──> decide (pure) ──> writes by bus command
 //!                                                         ├ revision.rs  which template is current, which is new
-//!                                                         ├ pods.rs      a set's pod and its claims
+//!                                                         ├ pods.rs      a set's pod
+//!                                                         ├ claims.rs    its claims, and how long they stay
 //!                                                         └ status.rs    what the set shows
 //!  log ──> volumes (claims, volumes, classes) ──> decide (pure) ──> writes by bus command
 //! ```
 
+pub mod claims;
 pub mod decide;
 pub mod observe;
 pub mod pods;

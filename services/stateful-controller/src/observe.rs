@@ -1,9 +1,10 @@
 //! The view: every StatefulSet with the pods, revisions and claims that belong to it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use client::{Controller, Decision, Observed};
+use bus::command::Reply;
+use client::{Controller, Decision, Note, Observed};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,7 +12,8 @@ use k8s_openapi::jiff::Timestamp;
 use model::Key;
 use store::Item;
 
-use crate::decide;
+use crate::claims::{self, Claim, Claims};
+use crate::decide::{self, Plan};
 
 /// The controller's view.
 #[derive(Debug, Default)]
@@ -21,7 +23,9 @@ pub struct StatefulSets {
     pods: HashMap<String, BTreeMap<Key, Arc<Pod>>>,
     revisions: HashMap<String, BTreeMap<Key, Arc<ControllerRevision>>>,
     owner_of: HashMap<Key, String>,
-    claims: BTreeSet<Key>,
+    claims: BTreeMap<Key, Claim>,
+    /// What is to be told of the writes of each set's last decision.
+    outcomes: HashMap<Key, BTreeMap<usize, Note>>,
 }
 
 /// What a decision about one set looks at.
@@ -31,8 +35,8 @@ pub struct Family<'a> {
     pub pods: Vec<&'a Pod>,
     /// Its revisions, the oldest first.
     pub revisions: Vec<&'a ControllerRevision>,
-    /// Names of the claims in its namespace.
-    pub claims: BTreeSet<&'a str>,
+    /// The claims in its namespace.
+    pub claims: Claims<'a>,
 }
 
 /// The uid of the object's managing owner.
@@ -73,8 +77,9 @@ impl StatefulSets {
                 })
             }
             _ => {
-                self.claims.insert(item.key.clone());
-                Vec::new()
+                let claim = client::typed::<Claim>(&item.key, &item.value);
+                self.claims.extend(claim.map(|claim| (item.key.clone(), claim)));
+                self.sets_of(&item.key)
             }
         }
     }
@@ -95,16 +100,26 @@ impl StatefulSets {
     /// Forgets an object; returns the set that it belonged to.
     fn remove(&mut self, key: &Key) -> Vec<Key> {
         if key.resource() == "statefulsets" {
+            self.outcomes.remove(key);
             if let Some(set) = self.sets.remove(key) {
                 self.set_of_uid.remove(&set.metadata.uid.clone().unwrap_or_default());
             }
             return Vec::new();
         }
-        self.claims.remove(key);
+        if self.claims.remove(key).is_some() {
+            return self.sets_of(key);
+        }
         let Some(uid) = self.owner_of.remove(key) else { return Vec::new() };
         remove_from(&mut self.pods, &uid, key);
         remove_from(&mut self.revisions, &uid, key);
         self.set_of_uid.get(&uid).cloned().into_iter().collect()
+    }
+
+    /// The sets that a claim is of, by its name.
+    fn sets_of(&self, claim: &Key) -> Vec<Key> {
+        let sets = claims::sets_of(claim.name());
+        let sets = sets.map(|name| Key::object("apps", "statefulsets", claim.namespace(), name));
+        sets.filter(|set| self.sets.contains_key(set)).collect()
     }
 
     fn family(&self, key: &Key, uid: &str) -> Family<'_> {
@@ -112,12 +127,12 @@ impl StatefulSets {
             self.revisions.get(uid).into_iter().flatten().map(|(_, revision)| revision.as_ref()).collect();
         revisions.sort_by_key(|revision| revision.revision);
         let prefix = Key::prefix("", "persistentvolumeclaims", Some(key.namespace()));
-        let claims =
-            self.claims.range(Key::from_raw(&prefix)..).take_while(|key| key.as_str().starts_with(&prefix));
+        let from = self.claims.range(Key::from_raw(&prefix)..);
+        let claims = from.take_while(|(key, _)| key.as_str().starts_with(&prefix));
         Family {
             pods: self.pods.get(uid).into_iter().flatten().map(|(_, pod)| pod.as_ref()).collect(),
             revisions,
-            claims: claims.map(Key::name).collect(),
+            claims: claims.map(|(key, claim)| (key.name(), claim)).collect(),
         }
     }
 }
@@ -158,6 +173,13 @@ impl Controller for StatefulSets {
             return Decision { reason: "the set is gone", ..Decision::default() };
         };
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        decide::decide(set, &self.family(key, uid), now)
+        let Plan { decision, outcomes } = decide::decide(set, &self.family(key, uid), now);
+        self.outcomes.insert(key.clone(), outcomes);
+        decision
+    }
+
+    fn acted(&mut self, key: &Key, index: usize, reply: &Reply) -> Option<Note> {
+        let note = self.outcomes.get_mut(key)?.remove(&index)?;
+        decide::outcome(note, reply.as_ref().err())
     }
 }

@@ -1,12 +1,12 @@
-//! PURE: the pod and the claims of an ordinal, and what a pod's state means.
-
-use std::collections::BTreeSet;
+//! PURE: the pod of an ordinal, and what a pod's state means.
 
 use bus::command::{Resource, Write};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+
+use crate::claims;
 
 /// Label with the name of the revision that a pod was made from.
 pub const REVISION_LABEL: &str = "controller-revision-hash";
@@ -40,6 +40,11 @@ pub fn has_ended(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
 }
 
+/// Whether nothing of a pod has started yet.
+pub fn is_pending(pod: &Pod) -> bool {
+    phase(pod) == "Pending"
+}
+
 /// Whether a pod is being deleted.
 pub fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
@@ -71,34 +76,14 @@ pub fn create(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ord
     metadata["labels"][INDEX_LABEL] = json!(ordinal.to_string());
     pod["spec"]["hostname"] = json!(name);
     pod["spec"]["subdomain"] = json!(set.spec.as_ref().and_then(|spec| spec.service_name.clone()));
-    for template in claim_templates(set) {
-        mount_claim(&mut pod["spec"], set, &template, ordinal);
+    for (claim, template) in claims::of(set, ordinal) {
+        mount_claim(&mut pod["spec"], &template["metadata"]["name"], &claim);
     }
     Write::Create {
         resource: Resource::new("", "v1", "pods"),
         namespace: set.metadata.namespace.clone().unwrap_or_default(),
         object: pod.to_string().into(),
     }
-}
-
-/// The writes that make the claims of an ordinal that are not there yet.
-pub fn create_claims(set: &StatefulSet, ordinal: i32, present: &BTreeSet<&str>) -> Vec<Write> {
-    let selector = set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone());
-    claim_templates(set)
-        .map(|template| (claim_name(set, &template, ordinal), template))
-        .filter(|(name, _)| !present.contains(name.as_str()))
-        .map(|(name, template)| {
-            let metadata = json!({"name": name, "namespace": set.metadata.namespace, "labels": selector});
-            let claim = json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": template["spec"],
-            });
-            Write::Create {
-                resource: Resource::new("", "v1", "persistentvolumeclaims"),
-                namespace: set.metadata.namespace.clone().unwrap_or_default(),
-                object: claim.to_string().into(),
-            }
-        })
-        .collect()
 }
 
 /// The write that deletes exactly this pod.
@@ -114,24 +99,12 @@ pub fn delete(pod: &Pod) -> Write {
     }
 }
 
-fn claim_templates(set: &StatefulSet) -> impl Iterator<Item = Value> {
-    let templates = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone());
-    templates.into_iter().flatten().map(|template| json!(template))
-}
-
-/// `<template>-<set>-<ordinal>`: the same for every pod that ever has this ordinal.
-fn claim_name(set: &StatefulSet, template: &Value, ordinal: i32) -> String {
-    format!("{}-{}", template["metadata"]["name"].as_str().unwrap_or_default(), name(set, ordinal))
-}
-
 /// The claim takes the place of a volume of the same name.
-fn mount_claim(spec: &mut Value, set: &StatefulSet, template: &Value, ordinal: i32) {
-    let name = template["metadata"]["name"].clone();
-    let claim = claim_name(set, template, ordinal);
+fn mount_claim(spec: &mut Value, name: &Value, claim: &str) {
     let volume = json!({"name": name, "persistentVolumeClaim": {"claimName": claim}});
     match spec["volumes"].as_array_mut() {
         Some(volumes) => {
-            volumes.retain(|volume| volume["name"] != name);
+            volumes.retain(|volume| volume["name"] != *name);
             volumes.push(volume);
         }
         None => spec["volumes"] = json!([volume]),
