@@ -30,6 +30,7 @@ pub mod service;
 pub mod settings;
 pub mod spec;
 pub mod streams;
+pub mod traces;
 
 mod arguments;
 mod metrics;

@@ -29,6 +29,7 @@ use crate::proxy::nft::Ranges;
 use crate::report::events::Events;
 use crate::report::{Outbox, sender};
 use crate::settings::Settings;
+use crate::traces::Traces;
 use runtime::{Readiness, Shutdown};
 
 /// Inputs under way to the loop; who has more waits, which is the bus, the runtime's lists and ended actions.
@@ -68,6 +69,7 @@ struct Loop<R> {
     outbox: Outbox,
     events: Arc<Mutex<Events>>,
     inputs: mpsc::Sender<Input>,
+    traces: Traces,
     interest: watch::Sender<Interest>,
     starts: Arc<Semaphore>,
     /// When pods that have not started yet were first seen.
@@ -85,11 +87,13 @@ impl<R: Runtime> Agent<R> {
         let (session, attached) = watch::channel(String::new());
         let (is_up, up) = watch::channel(true);
         let outbox = Outbox::default();
+        let traces = Traces::default();
         let mut tasks = JoinSet::new();
         let follower = Follower {
             bus: self.bus.clone(),
             node: self.identity.name.clone(),
             inputs: inputs.clone(),
+            traces: traces.clone(),
             hears_of_services: self.hears_of_services,
             proxy: self.proxy.as_ref().map(|(proxy, _)| proxy.clone()),
             session,
@@ -126,6 +130,7 @@ impl<R: Runtime> Agent<R> {
             outbox,
             events: Arc::new(Mutex::new(Events::new(&self.identity.name))),
             inputs,
+            traces,
             interest,
             starts: Arc::new(Semaphore::new(STARTS)),
             starting: HashMap::new(),
@@ -205,6 +210,9 @@ impl<R: Runtime> Loop<R> {
         };
         let name = action.name();
         let span = info_span!("act", pod = pod.name, namespace = pod.namespace, action = name);
+        if let Some(trace) = self.traces.of_pod(&pod.namespace, &pod.name) {
+            bus::trace::join(&span, trace);
+        }
         let (events, outbox, told) = (Arc::clone(&self.events), self.outbox.clone(), pod.clone());
         let work = async move {
             let _place = match places {

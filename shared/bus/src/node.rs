@@ -14,7 +14,7 @@
 //! other sessions are those of earlier ones, still on their way. Objects are JSON with their `resourceVersion`.
 
 use bytes::Bytes;
-use model::Status;
+use model::{Status, Trace};
 use serde::{Deserialize, Serialize};
 
 /// How often an API server names the last link of each session, in seconds. An agent that misses three attaches again.
@@ -80,6 +80,9 @@ pub struct Want {
     pub link: u64,
     /// In order.
     pub changes: Vec<Wanted>,
+    /// The traces that changes belong to, by key, for what is done about them to go on with. Nearly always empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<(String, Trace)>,
 }
 
 /// Published by the API server that answered an attachment, so that another one stops serving the node's older one.

@@ -1,5 +1,6 @@
 //! The one loop that serves the agents: it awaits the store and the bus, and does what the hub says.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use bus::node::{Attach, Attached, Began, Heartbeat, KEEPALIVE_SECONDS, Snapshot,
 use bus::{Bus, BusError, Incoming, Requests, subject};
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use model::{Key, Status};
+use model::{Key, Status, Trace};
 use store::{Watch, WatchEvent};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -37,6 +38,12 @@ const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
 pub struct Gateway {
     registry: Arc<Registry>,
     bus: Bus,
+}
+
+/// Changes that are being told, and the traces that some of them belong to.
+struct Changes {
+    watch: Watch,
+    traces: HashMap<Key, Trace>,
 }
 
 /// What agents say, and attachments that are ready to be answered.
@@ -71,7 +78,8 @@ impl Gateway {
                 .flat_map(|(group, plural)| store.list(&Key::prefix(group, plural, None)).items);
             let volumes = store.list(&Key::prefix("", "persistentvolumes", None)).items;
             let mut hub = Hub::new(&listing.items, services).with_volumes(&volumes);
-            if let Ok(changes) = store.watch("", listing.revision) {
+            if let Ok(watch) = store.watch("", listing.revision) {
+                let changes = Changes { watch, traces: HashMap::new() };
                 self.serve(&mut hub, changes, &mut inbox, &shutdown).await;
             }
             metrics::SESSIONS.set(0);
@@ -93,15 +101,15 @@ impl Gateway {
     async fn serve(
         &self,
         hub: &mut Hub,
-        mut changes: Watch,
+        mut changes: Changes,
         inbox: &mut Inbox,
         shutdown: &CancellationToken,
     ) {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                event = changes.next() => match event {
-                    Some(event) => self.apply(hub, &event),
+                event = changes.watch.next() => match event {
+                    Some(event) => self.apply(hub, &event, &mut changes),
                     None => {
                         warn!("cut off from the changes: every agent attaches again");
                         return;
@@ -123,23 +131,26 @@ impl Gateway {
             if !self.drain(hub, &mut changes, BURST) {
                 return;
             }
-            for (node, want) in hub.take_untold() {
+            for (node, mut want) in hub.take_untold() {
+                changes.trace(&mut want);
                 self.tell(&node, &want).await;
             }
+            changes.traces.clear();
         }
     }
 
-    fn apply(&self, hub: &mut Hub, event: &WatchEvent) {
+    fn apply(&self, hub: &mut Hub, event: &WatchEvent, changes: &mut Changes) {
         if let WatchEvent::Change(change) = event {
+            changes.traces.extend(changes.watch.trace().map(|trace| (change.key().clone(), trace)));
             hub.apply(change, &|key| self.registry.store().get(key));
         }
     }
 
     /// Applies up to `most` changes that are there without waiting; false when the watch was cut off.
-    fn drain(&self, hub: &mut Hub, changes: &mut Watch, most: usize) -> bool {
+    fn drain(&self, hub: &mut Hub, changes: &mut Changes, most: usize) -> bool {
         for _ in 0..most {
-            match changes.next().now_or_never() {
-                Some(Some(event)) => self.apply(hub, &event),
+            match changes.watch.next().now_or_never() {
+                Some(Some(event)) => self.apply(hub, &event, changes),
                 Some(None) => return false,
                 None => break,
             }
@@ -234,6 +245,20 @@ fn note_attached(hub: &mut Hub, message: &Incoming) {
     if hub.session(&node).is_some_and(|session| session.id() != attached.session) {
         debug!(node, "the agent attached elsewhere");
         hub.detach(&node);
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Puts the traces of what is told into the telling.
+    fn trace(&self, want: &mut Want) {
+        if !self.traces.is_empty() {
+            let known = want.changes.iter().filter_map(|change| {
+                self.traces.get(change.key.as_str()).map(|trace| (change.key.clone(), *trace))
+            });
+            want.traces = known.collect();
+        }
     }
 }
 

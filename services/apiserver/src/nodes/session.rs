@@ -131,18 +131,22 @@ impl Session {
 
     /// Names the last link, so that an agent knows that it has missed nothing.
     pub fn keepalive(&self) -> Want {
-        Want { session: self.id.clone(), prev: self.link, link: self.link, changes: Vec::new() }
+        self.want(self.link, self.link, Vec::new())
     }
 
     /// A link that follows nothing: the agent attaches again at once.
     pub fn broken(&self) -> Want {
-        Want { session: self.id.clone(), prev: u64::MAX, link: u64::MAX, changes: Vec::new() }
+        self.want(u64::MAX, u64::MAX, Vec::new())
     }
 
     fn next_link(&mut self, changes: Vec<Wanted>) -> Want {
         let prev = self.link;
         self.link += 1;
-        Want { session: self.id.clone(), prev, link: self.link, changes }
+        self.want(prev, self.link, changes)
+    }
+
+    fn want(&self, prev: u64, link: u64, changes: Vec<Wanted>) -> Want {
+        Want { session: self.id.clone(), prev, link, changes, traces: Vec::new() }
     }
 
     /// The agent has one reason more to know of an object.

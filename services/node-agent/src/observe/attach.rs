@@ -8,11 +8,12 @@ use futures::FutureExt;
 use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, info_span, warn};
+use tracing::{debug, info, warn};
 
 use super::chain::{Chain, Verdict};
 use crate::decide::Input;
 use crate::proxy::Proxy;
+use crate::traces::Traces;
 use runtime::Shutdown;
 
 /// Three keepalives that did not come mean that the API server is gone.
@@ -32,6 +33,8 @@ pub struct Follower {
     pub node: String,
     /// Where changes go.
     pub inputs: mpsc::Sender<Input>,
+    /// Where the traces go that changes belong to.
+    pub traces: Traces,
     /// Whether it hears of Services: pods find them in their environment.
     pub hears_of_services: bool,
     /// Where Services go as well, if the node carries them out.
@@ -139,10 +142,8 @@ impl Follower {
                 Verdict::Broken(why) => return Err(Lost::Broken(why)),
                 Verdict::Known => (),
                 Verdict::Apply => {
-                    let span = info_span!("want", node = self.node, link = want.link);
-                    message.adopt(&span);
-                    let _entered = span.enter();
-                    debug!(changes = want.changes.len(), "told");
+                    debug!(link = want.link, changes = want.changes.len(), "told");
+                    self.traces.note(&want.traces);
                 }
             }
             heard = tokio::time::Instant::now();

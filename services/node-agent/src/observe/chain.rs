@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     fn want(session: &str, prev: u64, link: u64) -> Want {
-        Want { session: session.to_owned(), prev, link, changes: Vec::new() }
+        Want { session: session.to_owned(), prev, link, changes: Vec::new(), traces: Vec::new() }
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Control {
             let mut state = self.state.lock().unwrap();
             let prev = state.link;
             state.link += u64::from(!changes.is_empty());
-            Want { session: state.session.clone(), prev, link: state.link, changes }
+            Want { session: state.session.clone(), prev, link: state.link, changes, traces: Vec::new() }
         };
         self.bus.publish(&subject::want(&self.node), &want).await.unwrap();
     }
