@@ -86,6 +86,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(run(arguments.command)),
         Err(error) => Err(error.into()),
     };
+    runtime::log::end_traces();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -108,8 +109,10 @@ fn keep_pages_small(command: &Command) {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     if command.is_service() {
+        // Each service is the subcommand of its name.
+        let service = std::env::args().nth(1).unwrap_or_default();
         // The name server's library writes lines about every question.
-        runtime::init_logging("info,hickory_server=warn")?;
+        runtime::init_logging(&service, "info,hickory_server=warn")?;
     }
     let shutdown = runtime::shutdown::on_signal;
     match command {

@@ -24,6 +24,7 @@ pub mod service;
 pub mod tell;
 #[cfg(test)]
 mod tests;
+pub mod traces;
 
 use anyhow::Result;
 use bus::Bus;

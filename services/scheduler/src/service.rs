@@ -13,7 +13,7 @@ use bus::{Bus, BusError, Incoming, Requests, subject};
 use client::{Campaign, Follower, Leadership, Observed, Writer};
 use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
-use model::{Key, Revision, Status};
+use model::{Key, Revision, Status, Trace};
 use runtime::Shutdown;
 use store::{Store, Unavailable};
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use crate::bind::{Outcome, Why};
 use crate::scheduler::{Destination, Request, Scheduler};
 use crate::tell::Told;
+use crate::traces::{self, Traces};
 
 /// What the scheduler follows.
 ///
@@ -52,6 +53,7 @@ const BINDER_GONE: &str = "binder-gone";
 /// The scheduler with its surroundings.
 pub struct Service {
     scheduler: Scheduler,
+    traces: Traces,
     store: Store,
     follower: Follower,
     writer: Writer,
@@ -93,6 +95,7 @@ impl Service {
     ) -> Result<Self, BusError> {
         Ok(Service {
             scheduler,
+            traces: Traces::default(),
             follower: Follower::new(store.clone(), COLLECTIONS),
             store,
             writer,
@@ -146,6 +149,7 @@ impl Service {
 
     fn observe(&mut self, told: &[Observed], now: Instant) {
         self.changed |= !told.is_empty();
+        self.traces.note(told, self.follower.trace());
         told.iter().for_each(|one| self.scheduler.observe(one, now));
     }
 
@@ -231,9 +235,14 @@ impl Service {
     fn send(&mut self) {
         while let Some(request) = self.scheduler.take_request() {
             let (writer, bus) = (self.writer.clone(), self.bus.clone());
+            let traces = match request.destination {
+                Destination::ApiServers(..) => self.traces.take(&request.keys),
+                // Whoever binds knows them.
+                Destination::Binder(..) => Vec::new(),
+            };
             self.binding.spawn(async move {
                 let Request { number, keys, destination } = request;
-                let outcomes = asked(destination, &writer, &bus).await;
+                let outcomes = asked(destination, traces, &writer, &bus).await;
                 Bound { number, keys, outcomes }
             });
         }
@@ -275,10 +284,15 @@ impl Service {
 }
 
 /// What whoever binds says.
-async fn asked(destination: Destination, writer: &Writer, bus: &Bus) -> Vec<Outcome> {
+async fn asked(
+    destination: Destination,
+    traces: Vec<Option<Trace>>,
+    writer: &Writer,
+    bus: &Bus,
+) -> Vec<Outcome> {
     match destination {
         Destination::ApiServers(guard, writes) => {
-            let replies: Vec<Reply> = writer.under(guard).write(writes).await;
+            let replies = traces::write(&writer.under(guard), writes, traces).await;
             replies.into_iter().map(Outcome::from).collect()
         }
         Destination::Binder(replica, proposals) => {
