@@ -18,7 +18,7 @@ const REPORTED_CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure
 /// A node that is given up for now is looked at this often; a heartbeat itself causes no work.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Pods in one decision: a batch on the bus.
-const PODS_MAX: usize = 500;
+pub const PODS_MAX: usize = 500;
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,8 @@ pub struct PodState {
     pub tolerations: Vec<Bearing>,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether its containers have ended for good.
+    pub has_ended: bool,
     /// Whether its condition Ready is true.
     pub ready: bool,
 }
@@ -83,18 +85,16 @@ impl NodeState {
 // === impl PodState ===
 
 impl PodState {
-    /// The node of a pod and what matters of it; `None` when it has none or has ended.
+    /// The node of a pod and what matters of it; `None` when it has none.
     pub fn read(pod: &Pod) -> Option<(String, Self)> {
         let spec = pod.spec.as_ref()?;
         let node = spec.node_name.clone().filter(|node| !node.is_empty())?;
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        if matches!(phase, Some("Succeeded" | "Failed")) {
-            return None;
-        }
         let state = PodState {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             tolerations: spec.tolerations.iter().flatten().filter_map(Bearing::read).collect(),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            has_ended: matches!(phase, Some("Succeeded" | "Failed")),
             ready: pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(is_ready),
         };
         Some((node, state))
@@ -202,7 +202,7 @@ fn wanted_taints(node: &NodeState, lost: bool, now: Timestamp) -> Vec<Taint> {
 
 /// Pods whose toleration has run out go; the earliest of the others says when to look again.
 fn evict(node: &NodeState, pods: &BTreeMap<Key, PodState>, now: Timestamp, decision: &mut Decision) {
-    for (key, pod) in pods.iter().filter(|(_, pod)| !pod.deleting) {
+    for (key, pod) in pods.iter().filter(|(_, pod)| !pod.deleting && !pod.has_ended) {
         let Some(when) = leaves_at(&node.taints, &pod.tolerations, now) else { continue };
         if when > now || decision.writes.len() >= PODS_MAX {
             let wait: Duration = when.duration_since(now).try_into().unwrap_or(Duration::ZERO);
@@ -371,7 +371,7 @@ mod tests {
 
     fn pods(tolerations: Vec<Toleration>) -> BTreeMap<Key, PodState> {
         let tolerations = tolerations.iter().filter_map(Bearing::read).collect();
-        let pod = PodState { uid: "p".into(), tolerations, deleting: false, ready: false };
+        let pod = PodState { uid: "p".into(), tolerations, has_ended: false, deleting: false, ready: false };
         BTreeMap::from([(Key::object("", "pods", "default", "p"), pod)])
     }
 

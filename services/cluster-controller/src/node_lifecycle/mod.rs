@@ -1,9 +1,10 @@
 //! Nodes that fall silent or are not ready: their conditions, their taints, and the eviction of their pods.
 //!
-//! Heartbeats come over core NATS and are never written; only a transition is.
+//! Heartbeats come over core NATS and are never written; only a transition is. The pods of a node that is gone follow it.
 
 pub mod decide;
 pub mod heartbeats;
+pub mod orphans;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct NodeLifecycle {
     nodes: HashMap<String, NodeState>,
     pods: HashMap<String, BTreeMap<Key, PodState>>,
     node_of: HashMap<Key, String>,
+    /// Nodes that pods name and that are not there, since when we know.
+    gone: HashMap<String, Timestamp>,
 }
 
 // === impl NodeLifecycle ===
@@ -37,6 +40,7 @@ impl NodeLifecycle {
             nodes: HashMap::new(),
             pods: HashMap::new(),
             node_of: HashMap::new(),
+            gone: HashMap::new(),
         }
     }
 
@@ -59,7 +63,7 @@ impl NodeLifecycle {
         self.pods.entry(node.clone()).or_default().insert(key.clone(), state);
         self.node_of.insert(key.clone(), node.clone());
         // A pod that comes to a healthy node changes nothing.
-        if self.nodes.get(&node).is_some_and(NodeState::evicts) { vec![node] } else { Vec::new() }
+        if self.nodes.get(&node).is_none_or(NodeState::evicts) { vec![node] } else { Vec::new() }
     }
 
     fn remove_pod(&mut self, key: &Key) {
@@ -85,6 +89,8 @@ impl Controller for NodeLifecycle {
                 self.nodes.clear();
                 self.pods.clear();
                 self.node_of.clear();
+                // What was gone may have come back while we did not see.
+                self.gone.clear();
                 Vec::new()
             }
             Observed::Synced => Vec::new(),
@@ -95,7 +101,7 @@ impl Controller for NodeLifecycle {
             Observed::Delete { key, .. } if key.resource() == "nodes" => {
                 self.nodes.remove(key.name());
                 self.heartbeats.forget(key.name());
-                Vec::new()
+                vec![key.name().to_owned()]
             }
             Observed::Delete { key, .. } => {
                 self.remove_pod(key);
@@ -106,7 +112,11 @@ impl Controller for NodeLifecycle {
 
     fn decide(&mut self, name: &String, now: Timestamp) -> Decision {
         let Some(node) = self.nodes.get(name) else {
-            return Decision { reason: "the node is gone", ..Decision::default() };
+            let Some(pods) = self.pods.get(name) else {
+                self.gone.remove(name);
+                return Decision { reason: "the node is gone, and so are its pods", ..Decision::default() };
+            };
+            return orphans::decide(pods, *self.gone.entry(name.clone()).or_insert(now), now);
         };
         let silent = self.heartbeats.silence(name, now);
         let nobody = BTreeMap::new();
