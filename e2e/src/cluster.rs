@@ -81,6 +81,21 @@ impl Cluster {
         crate::eventually(&format!("{unit} runs again"), || Ok((self.pid(unit)? != old).then_some(())))
     }
 
+    /// Asks a unit to end; the supervisor starts it again.
+    pub fn terminate(&self, unit: &str) -> Result<()> {
+        kill(Pid::from_raw(self.pid(unit)?), Signal::SIGTERM).with_context(|| format!("cannot end {unit}"))
+    }
+
+    /// One more process of a service.
+    pub fn replica(&self, unit: &str) -> Result<crate::Replica> {
+        crate::Replica::of(unit, self.pid(unit)?)
+    }
+
+    /// Whether the cluster's own process of a service leads.
+    pub fn leads(&self, unit: &str) -> Result<bool> {
+        crate::replica::process_leads(self.pid(unit)?)
+    }
+
     /// The socket of the first node's containerd.
     pub fn containerd_socket(&self) -> Result<PathBuf> {
         let text = std::fs::read(self.data().join("cluster.json")).context("no cluster.json")?;

@@ -10,10 +10,12 @@ pub mod kubectl;
 pub mod registry;
 pub mod steps;
 
+pub mod replica;
 pub use cluster::Cluster;
 pub use kubectl::{Kubectl, Ran};
 pub use steps::{Step, walk};
 
+pub use replica::Replica;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};

@@ -8,6 +8,7 @@ mod daemons;
 mod identity;
 mod objects;
 mod pods;
+mod replicas;
 mod rust_client;
 mod services;
 mod workloads;
@@ -29,6 +30,7 @@ const STEPS: &[&[Step]] = &[
     bad_input::STEPS,
     chaos::STEPS,
 ];
+    replicas::STEPS,
 
 fn main() -> ExitCode {
     match Cluster::up() {
