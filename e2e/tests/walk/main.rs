@@ -11,6 +11,7 @@ mod pods;
 mod replicas;
 mod rust_client;
 mod services;
+mod volumes;
 mod workloads;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ const STEPS: &[&[Step]] = &[
     workloads::STEPS,
     daemons::STEPS,
     services::STEPS,
+    volumes::STEPS,
     objects::STEPS,
     custom::STEPS,
     identity::STEPS,
