@@ -39,5 +39,6 @@ pub mod respond;
 pub mod watch_body;
 
 pub mod health;
+pub mod history;
 pub mod metrics;
 pub mod trace;

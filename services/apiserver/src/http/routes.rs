@@ -22,7 +22,7 @@ use super::query::Query;
 use super::request_info::{Action, ResourcePath};
 use super::resources::{self, Asked, method_not_allowed, not_found};
 use super::state::State;
-use super::{health, impersonate, respond, trace};
+use super::{health, history, impersonate, respond, trace};
 use crate::discovery::aggregated::DiscoveryVersion;
 use crate::discovery::documents::Name;
 use crate::discovery::{groups, openapi_v2, version};
@@ -135,6 +135,13 @@ async fn dispatch(
             let registry = state.registry().ok_or_else(starting)?;
             let context = Context { identity, now: Timestamp::now(), guard: None };
             resources::serve(state, registry, &context, &asked, request).await
+        }
+        Wanted::Other { path, query } if path == history::PATH && *request.method() == Method::GET => {
+            let registry = state.registry().ok_or_else(starting)?;
+            let keys: Vec<&str> = query.all("key").collect();
+            let history = history::of(registry, &identity, &keys).await?;
+            let media = HeaderValue::from_static("application/json");
+            Ok(respond::document(StatusCode::OK, history.into(), media, false))
         }
         Wanted::Other { path, query } => {
             other(state, &path, &query, request.method(), request.headers()).await
@@ -387,7 +394,8 @@ impl Wanted {
             Wanted::Other { path, .. } => {
                 // The first segment only, and only ours: whoever asks must not make metrics without end.
                 let place = path.split('/').nth(1).unwrap_or("");
-                let known = ["api", "apis", "healthz", "livez", "metrics", "openapi", "readyz", "version"];
+                let known =
+                    ["api", "apis", "healthz", "livez", "metrics", "openapi", "readyz", "sampan", "version"];
                 let subresource = known.into_iter().find(|one| *one == place).unwrap_or("").to_owned();
                 let verb = if *method == Method::GET { "GET" } else { "" }.to_owned();
                 Labels { verb, subresource, ..Labels::default() }

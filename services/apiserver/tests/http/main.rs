@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  server.rs  one server for each test          raw.rs  requests as bytes
-//!  discovery.rs objects.rs patches.rs output.rs watches.rs errors.rs clients.rs identity.rs
+//!  discovery.rs objects.rs patches.rs output.rs watches.rs history.rs errors.rs clients.rs identity.rs
 //!  bus.rs     the service as a whole on a real nats-server
 //! ```
 
@@ -13,6 +13,7 @@ mod bus;
 mod clients;
 mod discovery;
 mod errors;
+mod history;
 mod identity;
 mod objects;
 mod output;
