@@ -1,6 +1,6 @@
 //! Owners and what they manage, as a controller sees them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use client::Observed;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,6 +16,8 @@ pub struct Family<O, D> {
     key_of_uid: HashMap<String, Key>,
     owned: HashMap<String, BTreeMap<Key, D>>,
     owner_of: HashMap<Key, String>,
+    /// Uids of owners that are gone while some of what they managed is there, by the key that they had.
+    gone: HashMap<Key, BTreeSet<String>>,
 }
 
 /// What has metadata.
@@ -45,6 +47,7 @@ where
             key_of_uid: HashMap::new(),
             owned: HashMap::new(),
             owner_of: HashMap::new(),
+            gone: HashMap::new(),
         }
     }
 
@@ -72,42 +75,78 @@ where
         self.owned.get(uid).into_iter().flatten().map(|(_, object)| object).collect()
     }
 
+    /// What is there of owners that had this key and are gone.
+    pub fn left_behind(&self, key: &Key) -> impl Iterator<Item = &D> {
+        let uids = self.gone.get(key).into_iter().flatten();
+        uids.filter_map(|uid| self.owned.get(uid)).flatten().map(|(_, object)| object)
+    }
+
     fn put(&mut self, item: &Item) -> Vec<Key> {
         if item.key.resource() == self.owner_resource {
             let Some(owner) = client::typed::<O>(&item.key, &item.value) else { return Vec::new() };
             let uid = owner.metadata().uid.clone().unwrap_or_default();
+            self.found(&item.key, &uid);
             self.key_of_uid.insert(uid, item.key.clone());
             self.owners.insert(item.key.clone(), owner);
             return vec![item.key.clone()];
         }
         let before = self.remove(&item.key);
         let Some(object) = client::typed::<D>(&item.key, &item.value) else { return before };
-        let Some(uid) = controller_uid(object.metadata()).map(str::to_owned) else { return before };
-        let owner = self.key_of_uid.get(&uid).cloned();
+        let Some((uid, name)) = owner(object.metadata()) else { return before };
+        let owner = self.key_of_uid.get(&uid).cloned().unwrap_or_else(|| {
+            let key = Key::object("batch", self.owner_resource, item.key.namespace(), &name);
+            self.gone.entry(key.clone()).or_default().insert(uid.clone());
+            key
+        });
         self.owner_of.insert(item.key.clone(), uid.clone());
         self.owned.entry(uid).or_default().insert(item.key.clone(), object);
-        owner.into_iter().collect()
+        vec![owner]
+    }
+
+    fn found(&mut self, key: &Key, uid: &str) {
+        if let Some(uids) = self.gone.get_mut(key) {
+            uids.remove(uid);
+            if uids.is_empty() {
+                self.gone.remove(key);
+            }
+        }
     }
 
     fn remove(&mut self, key: &Key) -> Vec<Key> {
         if key.resource() == self.owner_resource {
-            if let Some(owner) = self.owners.remove(key) {
-                self.key_of_uid.remove(owner.metadata().uid.as_deref().unwrap_or_default());
+            let Some(owner) = self.owners.remove(key) else { return Vec::new() };
+            let uid = owner.metadata().uid.clone().unwrap_or_default();
+            self.key_of_uid.remove(&uid);
+            if !self.owned.contains_key(&uid) {
+                return Vec::new();
             }
-            return Vec::new();
+            self.gone.entry(key.clone()).or_default().insert(uid);
+            return vec![key.clone()];
         }
         let Some(uid) = self.owner_of.remove(key) else { return Vec::new() };
-        if let Some(objects) = self.owned.get_mut(&uid) {
-            objects.remove(key);
-            if objects.is_empty() {
-                self.owned.remove(&uid);
+        if let Some(objects) = self.owned.get_mut(&uid)
+            && let Some(object) = objects.remove(key)
+            && objects.is_empty()
+        {
+            self.owned.remove(&uid);
+            if let Some((_, name)) = owner(object.metadata()) {
+                let owner = Key::object("batch", self.owner_resource, key.namespace(), &name);
+                self.found(&owner, &uid);
             }
         }
         self.key_of_uid.get(&uid).cloned().into_iter().collect()
     }
 }
 
-fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
+/// Uid and name of the owner that manages an object. What a Job has let go of still names the Job in its labels, and
+/// whatever holds it waits for that Job's controller: it counts as left behind by an owner that there never was.
+fn owner(metadata: &ObjectMeta) -> Option<(String, String)> {
+    const JOB_NAME: &str = "batch.kubernetes.io/job-name";
     let mut owners = metadata.owner_references.iter().flatten();
-    owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+    if let Some(owner) = owners.find(|owner| owner.controller == Some(true)) {
+        return Some((owner.uid.clone(), owner.name.clone()));
+    }
+    let is_held = metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+    let job = metadata.labels.as_ref()?.get(JOB_NAME).filter(|_| is_held)?;
+    Some((format!("let go of by {job}"), job.clone()))
 }

@@ -132,7 +132,7 @@ impl Step<'_> {
                         // It waits for them, whoever deleted them.
                         self.make_claims(ordinal, plan);
                     }
-                    pods::is_available(pod, min_ready_seconds(self.set), self.now)
+                    self.is_settled(pod)
                 }
             };
             waits |= !settled;
@@ -198,11 +198,16 @@ impl Step<'_> {
                 plan.write(pods::delete(pod), self.note("SuccessfulDelete", "delete Pod", ordinal));
                 return;
             }
-            if !pods::is_available(pod, min_ready_seconds(self.set), self.now) {
+            if !self.is_settled(pod) {
                 plan.decision.reason = "an updated pod is not available yet";
                 return;
             }
         }
+    }
+
+    /// A pod that is asked to go may be ready for a while yet, and others wait for the one that follows it.
+    fn is_settled(&self, pod: &Pod) -> bool {
+        !pods::is_terminating(pod) && pods::is_available(pod, min_ready_seconds(self.set), self.now)
     }
 
     fn partition(&self) -> i32 {
@@ -394,6 +399,22 @@ mod tests {
             image(&world, "db-0").as_deref(),
             Some("v1"),
             "below the partition the old template stays"
+        );
+    }
+
+    #[test]
+    fn an_update_waits_for_a_pod_that_is_on_its_way_out_though_it_is_still_ready() {
+        let mut world = World::new(json!({}));
+        world.settle();
+        world.image("v2");
+        let going = world.pods.get_mut("db-2").expect("it was made");
+        let time = json!("2026-01-01T00:00:00Z");
+        going.metadata.deletion_timestamp = Some(serde_json::from_value(time).expect("a time"));
+        assert_eq!(world.step(), Vec::<String>::new(), "db-2 is on its way out");
+        world.pods.remove("db-2");
+        assert_eq!(
+            world.settle(),
+            ["create db-2", "delete db-1", "create db-1", "delete db-0", "create db-0"]
         );
     }
 

@@ -36,9 +36,13 @@ impl Controller for Jobs {
     }
 
     fn decide(&mut self, key: &Key, now: Timestamp) -> Decision {
-        match self.family.owner(key) {
+        let mut decision = match self.family.owner(key) {
             Some(job) => decide::decide(job, &self.family.owned(job), now),
             None => Decision { reason: "the job is gone", ..Decision::default() },
-        }
+        };
+        // Nobody counts their ends any more.
+        let held = self.family.left_behind(key).filter(|pod| pods::is_held(pod));
+        decision.writes.extend(held.map(pods::release));
+        decision
     }
 }

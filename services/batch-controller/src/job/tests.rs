@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use bus::command::Write;
-use client::Decision;
+use client::{Controller, Decision, Observed};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
+use model::{Key, Revision};
 use serde_json::{Value, json};
+use store::Item;
 
+use super::Jobs;
 use super::decide::decide;
 use super::pods::{FINALIZER, read_indexes, write_indexes};
 
@@ -129,6 +132,59 @@ fn a_pod_is_counted_once_although_it_is_gone_after_it_was_noted() {
     world.pods.remove("pod-1");
     world.settle();
     assert_eq!(world.counts(), (1, 0));
+}
+
+fn item(collection: &str, object: &Value) -> Item {
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let key = Key::from_raw(&format!("{collection}/default/{name}"));
+    Item { key, revision: Revision(1), created: Revision(1), value: object.to_string().into() }
+}
+
+/// A pod that waits to be counted, with these further metadata.
+fn held_pod(more: Value) -> Value {
+    let mut pod = json!({"metadata": {
+        "name": "sum-1", "namespace": "default", "uid": "p", "finalizers": [FINALIZER],
+        "labels": {"batch.kubernetes.io/job-name": "sum"},
+    }});
+    model::patch::merge_patch(&mut pod["metadata"], &more).expect("a patch");
+    pod
+}
+
+fn releases(jobs: &mut Jobs, key: &Key) -> bool {
+    let writes = jobs.decide(key, Timestamp::UNIX_EPOCH).writes;
+    writes.iter().any(|write| matches!(write, Write::Patch { name, subresource, .. } if name == "sum-1" && subresource.is_empty()))
+}
+
+#[test]
+fn nothing_holds_the_pods_of_a_job_that_is_gone() {
+    let owned = json!({"ownerReferences": [
+        {"apiVersion": "batch/v1", "kind": "Job", "name": "sum", "uid": "j", "controller": true}
+    ]});
+    let job = item("batch/jobs", &json!({"metadata": {"name": "sum", "namespace": "default", "uid": "j"}}));
+    let (pod, key) = (item("core/pods", &held_pod(owned)), job.key.clone());
+    for job_goes_first in [false, true] {
+        let mut jobs = Jobs::default();
+        if !job_goes_first {
+            jobs.observe(&Observed::Put(job.clone()));
+        }
+        assert_eq!(jobs.observe(&Observed::Put(pod.clone())), [key.clone()]);
+        if !job_goes_first {
+            assert!(!releases(&mut jobs, &key), "its end is to be counted");
+            let gone = Observed::Delete { key: key.clone(), previous: job.clone() };
+            assert_eq!(jobs.observe(&gone), [key.clone()]);
+        }
+        assert!(releases(&mut jobs, &key));
+        jobs.observe(&Observed::Delete { key: pod.key.clone(), previous: pod.clone() });
+        assert!(!releases(&mut jobs, &key));
+    }
+}
+
+#[test]
+fn nothing_holds_a_pod_that_a_job_has_let_go_of() {
+    let (mut jobs, pod) = (Jobs::default(), item("core/pods", &held_pod(json!({}))));
+    let keys = jobs.observe(&Observed::Put(pod));
+    assert_eq!(keys, [Key::from_raw("batch/jobs/default/sum")]);
+    assert!(releases(&mut jobs, &keys[0]));
 }
 
 #[test]
