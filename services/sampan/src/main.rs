@@ -36,7 +36,7 @@ enum Command {
     Supervise(local::ClusterArguments),
     /// The API server: HTTPS for clients, commands and node gateway on the bus
     Apiserver(Box<apiserver::Config>),
-    /// The scheduler: chooses a node for each pod
+    /// The scheduler: chooses a node for each pod; several share the work
     Scheduler(Box<scheduler::Config>),
     /// The controller of Deployments and ReplicaSets
     ReplicaController(Box<replica_controller::Config>),

@@ -342,10 +342,10 @@ impl Scheduler {
 
     fn act_on(&mut self, answer: Answer, now: Instant) {
         let Answer { pod, node, decided, asker, outcome } = answer;
-        METRICS.outcome(&outcome);
-        if let Some(ticket) = asker {
+        match asker {
             // Who proposed it counts it and tells of it.
-            self.desk.answer(ticket, meeting::told(&outcome));
+            Some(ticket) => self.desk.answer(ticket, meeting::told(&outcome)),
+            None => METRICS.outcome(&outcome),
         }
         match outcome {
             Outcome::Done if asker.is_some() => {}
@@ -368,9 +368,11 @@ impl Scheduler {
     }
 
     fn refused(&mut self, pod: Waiting, why: Why, foreign: bool, now: Instant) {
+        if foreign {
+            return self.give_back(pod);
+        }
         METRICS.refusals.with_label_values(&[why.word()]).inc();
         match why {
-            _ if foreign => self.give_back(pod),
             Why::ApiServer(status) => {
                 METRICS.attempts.with_label_values(&["error", &self.options.name]).inc();
                 info!(key = %pod.key, "bind refused: {status}");

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::commands::handle;
+use apiserver::commands::{self, handle};
 use apiserver::leadership;
 use apiserver::verbs::ListOptions;
-use bus::command::{Batch, Guard, Reply, Resource, Write, is_deposed};
+use bus::command::{Batch, Guard, PatchFormat, Reply, Resource, Write, is_deposed};
 use bus::leader::{Act, Ask, Standing};
 use bus::{Bus, Config};
-use client::{Campaign, Leadership, Role};
-use model::{Class, Reason, Status};
+use client::{Campaign, Controller, Decision, Leadership, Observed, Role, Writer};
+use jiff::Timestamp;
+use model::{Class, Object, Reason, Status};
 use runtime::Readiness;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -196,4 +197,88 @@ async fn another_leads_at_once_when_one_resigns_and_soon_when_one_dies() {
     third.runtime.shutdown_background();
     shutdown.cancel();
     serving.await.expect("no panic").expect("an orderly end");
+}
+
+/// Says in each ConfigMap who was the first to see to it.
+struct Signer(&'static str);
+
+impl Controller for Signer {
+    type Key = String;
+    const NAME: &'static str = "signer";
+    const COLLECTIONS: &'static [(&'static str, &'static str)] = &[("", "configmaps")];
+
+    fn observe(&mut self, observed: &Observed) -> Vec<String> {
+        let Observed::Put(item) = observed else { return Vec::new() };
+        let map: Object = serde_json::from_slice(&item.value).expect("an object");
+        match (map.namespace(), map.str_at(&["data", "by"])) {
+            ("default", "") => vec![map.name().to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn decide(&mut self, name: &String, _now: Timestamp) -> Decision {
+        let patch = Write::Patch {
+            resource: Resource::new("", "v1", "configmaps"),
+            namespace: "default".to_owned(),
+            name: name.clone(),
+            subresource: String::new(),
+            format: PatchFormat::Merge,
+            patch: json!({"data": {"by": self.0}}).to_string().into(),
+        };
+        Decision { writes: vec![patch], reason: "it is not signed", ..Decision::default() }
+    }
+}
+
+async fn sign(name: &'static str, url: &str, cluster: &Cluster) -> Campaign {
+    let bus = Bus::connect(&Config::new(url, name)).await.expect("a bus");
+    let role = Role::of_controllers(ROLE, &[Class::Rest, Class::Pods]);
+    let campaign =
+        Campaign::start(&bus, role, Readiness::new().condition("leader")).await.expect("it stands");
+    let writer = Writer::new(bus, WRITER).led_by(campaign.leadership());
+    let store = cluster.registry.store().clone();
+    tokio::spawn(client::controller::run(Signer(name), store, writer, CancellationToken::new()));
+    campaign
+}
+
+async fn signed(cluster: &Cluster, map: &str) -> String {
+    let path = format!("configmaps/{map}");
+    testkit::eventually("it is signed", async || {
+        cluster.get(&path).await["data"]["by"].as_str().map(str::to_owned)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_controllers_one_acts_and_whoever_was_deposed_learns_it_by_a_refused_write() {
+    let nats = testkit::NatsServer::start().expect("a nats-server");
+    let cluster = start().await;
+    let bus = Bus::connect(&Config::new(&nats.url(), "apiserver")).await.expect("a bus");
+    let shutdown = CancellationToken::new();
+    tokio::spawn(leadership::serve(Arc::clone(&cluster.registry), bus.clone(), shutdown.clone()));
+    tokio::spawn(commands::serve(Arc::clone(&cluster.registry), bus, shutdown.clone()));
+
+    cluster.create("configmaps", config_map("before")).await;
+    let one = sign("one", &nats.url(), &cluster).await;
+    assert_eq!(signed(&cluster, "before").await, "one");
+    let two = sign("two", &nats.url(), &cluster).await;
+    let mut standing_by = two.leadership();
+    while standing_by.standing().leader.is_none() {
+        standing_by.changed().await;
+    }
+    cluster.create("configmaps", config_map("between")).await;
+    assert_eq!(signed(&cluster, "between").await, "one");
+
+    // The leader does not hear of it, and whoever has taken over is not there: one of the two must, again.
+    let term = ask(&cluster, MANAGER, Act::Look).await.expect("an answer").term;
+    assert!(!take(&cluster, "nobody", term).await.fences.is_empty());
+    cluster.create("configmaps", config_map("after")).await;
+    signed(&cluster, "after").await;
+    let holder = ask(&cluster, MANAGER, Act::Look).await.expect("an answer").holder;
+    assert!([one.me(), two.me()].contains(&holder.as_str()), "{holder}");
+
+    let (leader, other) = if holder == one.me() { (one, "two") } else { (two, "one") };
+    leader.resign().await;
+    cluster.create("configmaps", config_map("last")).await;
+    assert_eq!(signed(&cluster, "last").await, other);
+    shutdown.cancel();
 }

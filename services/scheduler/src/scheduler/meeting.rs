@@ -103,10 +103,10 @@ impl Scheduler {
         }
         let leader = self.standing.leader.clone()?;
         let Batch { number, binds } = self.binder.take_batch()?;
-        METRICS.batch_size.observe(binds.len() as f64);
         let keys = binds.iter().map(|bind| bind.key.clone()).collect();
         let destination = match self.standing.leads() {
             true => {
+                METRICS.batch_size.observe(binds.len() as f64);
                 Destination::ApiServers(self.standing.guard.clone(), binds.iter().map(Bind::write).collect())
             }
             false => {
@@ -150,10 +150,7 @@ impl Scheduler {
                 let accepted = Proposal { pod, node, decided: now };
                 self.binder.follow(&mut self.view, accepted, Some(ticket));
             }
-            Judged::Refused(by) => {
-                METRICS.refusals.with_label_values(&[by]).inc();
-                self.desk.refuse(ticket, by);
-            }
+            Judged::Refused(by) => self.desk.refuse(ticket, by),
             Judged::Early => self.desk.keep(ticket, proposal, until),
         }
     }
