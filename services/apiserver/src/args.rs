@@ -55,7 +55,31 @@ pub struct Config {
     #[arg(long, env = "SAMPAN_TOKEN_AUTH_FILE", value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
 
+    /// Machines that want to become nodes.
+    #[command(flatten)]
+    pub joining: JoinArguments,
+
     /// On how many nats-servers the streams are kept: 1 or 3 or 5
     #[arg(long, env = "SAMPAN_STREAM_REPLICAS", default_value_t = 1, value_name = "COUNT")]
     pub stream_replicas: usize,
+}
+
+/// What machines that become nodes are given.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct JoinArguments {
+    /// The key that credentials of nodes are signed with, as `sampan bus config` makes it; without it nobody can join
+    #[arg(long, env = "SAMPAN_NODE_SIGNER", value_name = "FILE")]
+    pub node_signer: Option<PathBuf>,
+
+    /// Where machines outside reach the bus, shown by `sampan token create --print-join-command`
+    #[arg(long, env = "SAMPAN_BUS_ADVERTISE", value_name = "URL")]
+    pub bus_advertise: Option<String>,
+
+    /// Range of all pods' addresses, which nodes are told
+    #[arg(long, env = "SAMPAN_CLUSTER_CIDR", value_name = "CIDR")]
+    pub cluster_cidr: Option<String>,
+
+    /// A file with a bootstrap token that is made known at the start and never expires
+    #[arg(long, env = "SAMPAN_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
+    pub bootstrap_token_file: Option<PathBuf>,
 }

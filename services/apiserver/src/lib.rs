@@ -47,5 +47,7 @@ pub mod streams;
 
 pub mod endpoints;
 
+pub mod outside;
+
 pub use args::Config;
 pub use service::run;

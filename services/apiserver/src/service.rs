@@ -29,6 +29,7 @@ use crate::http::state::State;
 use crate::http::{accept, kubeconfig, tls};
 use crate::identity::{FixedTokens, Issuer, SigningKey, Tokens};
 use crate::nodes::{Gateway, report, tokens};
+use crate::outside::Outside;
 use crate::registry::{Entropy, Registry, bootstrap};
 use crate::streams::Streams;
 use crate::{Config, commands, definitions, endpoints, leadership, verbs};
@@ -39,12 +40,29 @@ pub struct Front {
     tls: Arc<ServerConfig>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The cluster's CA, as PEM.
+    pub ca: String,
+}
+
+/// What was read at the start.
+struct Known {
+    tokens: Tokens,
+    outside: Outside,
 }
 
 /// What `/readyz` waits for.
 struct Conditions {
     store: Condition,
     objects: Condition,
+}
+
+/// Where clients find a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its port.
+    pub port: u16,
+    /// Its address, as the service `kubernetes` names it; `None` where pods cannot reach it.
+    pub advertised: Option<SocketAddr>,
 }
 
 /// Between attempts at what does not work yet.
@@ -58,10 +76,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
     runtime::admin::serve(config.admin.admin_addr, readiness.clone(), shutdown.clone()).await?;
     let front = Front::prepare(&config).await?;
     let tokens = prepare_tokens(&config).await?;
+    let outside = Outside::prepare(&config, told_server(&config, front.address), front.ca.clone()).await?;
     info!(address = %front.address, "the API is served");
     let bus = Bus::connect(&config.bus.config("apiserver")).await?;
     let state = Arc::new(State::new(readiness, shutdown.clone(), Some(Streams::new(bus.clone()))));
-    let objects = tokio::spawn(open(config, front.address, tokens, bus, Arc::clone(&state), conditions));
+    let known = Known { tokens, outside };
+    let objects = tokio::spawn(open(config, front.address, known, bus, Arc::clone(&state), conditions));
     front.serve(state).await;
     objects.await.context("what serves the bus has panicked")
 }
@@ -70,7 +90,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
 async fn open(
     config: Config,
     address: SocketAddr,
-    tokens: Tokens,
+    Known { tokens, outside }: Known,
     bus: Bus,
     state: Arc<State>,
     conditions: Conditions,
@@ -87,18 +107,11 @@ async fn open(
     if advertised.is_none() {
         info!("only this machine reaches {address}: pods get no endpoint of the service kubernetes");
     }
+    let place = Place { port: address.port(), advertised };
     tokio::join!(
         follow_health(&store, &conditions.store, &shutdown),
-        async {
-            begin(&registry, address.port(), advertised, &conditions.objects, &shutdown).await;
-            // Whoever sends them may do nothing before there are roles.
-            tokio::join!(
-                serve_commands(&registry, &bus, &shutdown),
-                serve_leaders(&registry, &bus, &shutdown),
-            );
-        },
-        serve_nodes(&registry, &bus, &shutdown),
-        definitions::run(Arc::clone(&registry), shutdown.clone()),
+        serve(&registry, &bus, place, &conditions.objects, &shutdown),
+        outside.serve(&registry, &bus, &shutdown),
     );
     if let Some(address) = advertised {
         let left =
@@ -107,6 +120,26 @@ async fn open(
             warn!("{address} is still named by the service kubernetes");
         }
     }
+}
+
+/// Makes the first objects, then serves commands and leadership; and the nodes and the definitions of custom kinds from
+/// the beginning. Everything of an API server but HTTPS, until `shutdown`.
+pub async fn serve(
+    registry: &Arc<Registry>,
+    bus: &Bus,
+    place: Place,
+    objects: &Condition,
+    shutdown: &Shutdown,
+) {
+    tokio::join!(
+        async {
+            begin(registry, place.port, place.advertised, objects, shutdown).await;
+            // Whoever sends them may do nothing before there are roles.
+            tokio::join!(serve_commands(registry, bus, shutdown), serve_leaders(registry, bus, shutdown),);
+        },
+        serve_nodes(registry, bus, shutdown),
+        definitions::run(Arc::clone(registry), shutdown.clone()),
+    );
 }
 
 /// Commands of services.
@@ -228,8 +261,8 @@ impl Front {
         }
         let config = config.clone();
         // Keys and files: milliseconds, and a lock that another server may hold.
-        let tls = tokio::task::spawn_blocking(move || certificates(&config, address)).await??;
-        Ok(Front { listeners, tls, address })
+        let (tls, ca) = tokio::task::spawn_blocking(move || certificates(&config, address)).await??;
+        Ok(Front { listeners, tls, address, ca })
     }
 
     /// Serves until the state's shutdown.
@@ -258,7 +291,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))
 }
 
-fn certificates(config: &Config, address: SocketAddr) -> Result<Arc<ServerConfig>> {
+fn certificates(config: &Config, address: SocketAddr) -> Result<(Arc<ServerConfig>, String)> {
     let now = SystemTime::now();
     let names = tls::server_names(config.bind, bootstrap::SERVICE_ADDRESS, &names_told(config));
     let (ca, server) = Ca::prepare(&config.data_dir, &names, now)
@@ -268,7 +301,7 @@ fn certificates(config: &Config, address: SocketAddr) -> Result<Arc<ServerConfig
         kubeconfig::ensure(path, &server, &ca, now)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    tls::server_config(&ca.certificate, &server)
+    Ok((tls::server_config(&ca.certificate, &server)?, ca.certificate))
 }
 
 /// The names that the certificate is to have besides the usual ones.
@@ -277,6 +310,13 @@ fn names_told(config: &Config) -> Vec<String> {
     let further =
         advertised.chain(config.bind_also.iter().map(SocketAddr::ip)).filter(|ip| !ip.is_unspecified());
     config.tls_sans.iter().cloned().chain(further.map(|ip| ip.to_string())).collect()
+}
+
+/// How machines outside reach the server: as they were told, or as far as we know.
+fn told_server(config: &Config, address: SocketAddr) -> String {
+    let advertised =
+        config.advertise_address.map(|ip| format!("https://{}", SocketAddr::new(ip, address.port())));
+    config.kubeconfig_server.clone().or(advertised).unwrap_or_else(|| server_url(address))
 }
 
 /// How this machine reaches the server.

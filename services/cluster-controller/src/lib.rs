@@ -8,6 +8,7 @@
 //!  services, pods ──────────────────────> endpoints   where the pods of each Service are
 //!  cluster roles ───────────────────────> aggregation roles that gather their rules from others
 //!  nodes ───────────────────────────────> pod_ranges  a range of addresses for each node's pods
+//!  secrets ─────────────────────────────> token_cleaner   bootstrap tokens whose time is over
 //! ```
 //! Each is a [`client::Controller`]: it observes the log, decides purely, and the driver writes.
 
@@ -19,6 +20,7 @@ pub mod inventory;
 pub mod namespaces;
 pub mod node_lifecycle;
 pub mod pod_ranges;
+pub mod token_cleaner;
 
 use std::path::PathBuf;
 
@@ -49,7 +51,7 @@ pub struct Config {
     pub cluster_cidr: Option<pod_ranges::ClusterRange>,
 }
 
-/// Secrets are followed for their owners and namespaces only; their content is not looked at.
+/// Secrets are followed for their owners and namespaces, and as bootstrap tokens.
 pub const CLASSES: [Class; 4] = Class::STATE;
 /// What they write.
 const FENCES: &[Class] = &[Class::Rest, Class::Pods, Class::Nodes, Class::Secrets];
@@ -109,6 +111,12 @@ pub async fn control(
             aggregation::Aggregation::default(),
             store.clone(),
             writer("clusterrole-aggregation-controller"),
+            shutdown.clone()
+        ),
+        client::controller::run(
+            token_cleaner::TokenCleaner::default(),
+            store.clone(),
+            writer("token-cleaner"),
             shutdown.clone()
         ),
         client::controller::run(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::node::reserved::Reserved;
 use crate::proxy::cidr::Cidr;
 
 /// How a node agent is started.
@@ -36,6 +37,9 @@ pub struct Config {
     /// Pods that the node takes at most
     #[arg(long, default_value_t = 110)]
     pub max_pods: u32,
+    /// What the node's own programs need of the machine and pods do not get, as cpu=500m,memory=1Gi
+    #[arg(long, value_name = "RESOURCE=QUANTITY,…")]
+    pub system_reserved: Option<Reserved>,
     /// Addresses of the cluster's name servers; pods use the node's own without
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS")]
     pub cluster_dns: Vec<IpAddr>,
@@ -43,6 +47,13 @@ pub struct Config {
     /// left to the CNI plugins
     #[arg(long, value_name = "CIDR")]
     pub cluster_cidr: Option<Cidr>,
+    /// Range of this node's pods, where it is decided beforehand; without it the cluster gives the node one
+    #[arg(long, value_name = "CIDR")]
+    pub pod_cidr: Option<Cidr>,
+    /// Where to write the CNI plugins' configuration once the node has a range of addresses for its pods; without it
+    /// somebody else does
+    #[arg(long, value_name = "DIR")]
+    pub cni_conf_dir: Option<PathBuf>,
     /// Range of Services' addresses: what nobody answers for there is refused
     #[arg(long, default_value = "10.96.0.0/16", value_name = "CIDR")]
     pub service_cidr: Cidr,
@@ -67,6 +78,11 @@ fn label(text: &str) -> Result<(String, String), String> {
 // === impl Config ===
 
 impl Config {
+    /// What pods do not get.
+    pub fn reserved(&self) -> Reserved {
+        self.system_reserved.unwrap_or_default()
+    }
+
     /// The labels as a map.
     pub fn labels(&self) -> BTreeMap<String, String> {
         self.node_labels.iter().cloned().collect()

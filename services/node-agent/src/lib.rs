@@ -14,12 +14,14 @@
 //!         └─> the loop    v
 //!                     API server
 //! ```
-//! Services go from observe/attach to `proxy` alone, which brings the kernel's nftables up to them.
+//! Services go from observe/attach to `proxy` alone, which brings the kernel's nftables up to them, and nodes to
+//! `network`, which lays the routes to their pods.
 //! `spec` turns a pod's spec into what the runtime and the disk are asked for; `node` is about the node itself.
 //! Absent on purpose: an open port, an address of the store, and any write but by report.
 
 pub mod act;
 pub mod decide;
+pub mod network;
 pub mod node;
 pub mod observe;
 pub mod pods;
@@ -50,8 +52,10 @@ use act::Runtime;
 use act::containerd::Containerd;
 use act::hollow::Hollow;
 use act::tokens::Tokens;
+use network::{Network, Plugins};
 use node::facts::{self, Facts};
 use node::object::{Identity, allocatable};
+use node::reserved::Reserved;
 use pods::Pods;
 use proxy::Proxy;
 use proxy::nft::Ranges;
@@ -84,9 +88,25 @@ fn make_folders(data: &Path) -> std::io::Result<PathBuf> {
     Ok(data)
 }
 
+/// Said with the node, so that whoever makes a volume for it can say where it lies.
+fn folder_of_volumes(paths: &Paths) -> String {
+    paths.local_volumes().display().to_string()
+}
+
 /// An agent that pretends. `number` tells its pods' addresses from those of others that share its machine.
 pub fn hollow(bus: Bus, name: &str, number: u16, readiness: Readiness) -> Agent<Hollow> {
-    let facts = hollow_facts();
+    hollow_on(Hollow::new(hollow_facts(), number), bus, name, number, readiness)
+}
+
+/// An agent of a machine that is not this one.
+pub fn hollow_on<R: Runtime>(
+    runtime: R,
+    bus: Bus,
+    name: &str,
+    number: u16,
+    readiness: Readiness,
+) -> Agent<R> {
+    let facts = runtime.facts();
     let [high, low] = number.to_be_bytes();
     let ips = vec![format!("172.20.{high}.{low}")];
     Agent {
@@ -95,15 +115,24 @@ pub fn hollow(bus: Bus, name: &str, number: u16, readiness: Readiness) -> Agent<
             node_ips: ips.clone(),
             resolver: Resolver::default(),
             hosts_file: String::new(),
-            allocatable: allocatable(&facts),
+            allocatable: allocatable(&facts, &Reserved::default()),
             paths: Paths::new(Path::new("/")),
         },
-        identity: Identity { name: name.to_owned(), ips, labels: BTreeMap::new(), max_pods: HOLLOW_PODS },
+        identity: Identity {
+            name: name.to_owned(),
+            ips,
+            labels: BTreeMap::new(),
+            volumes: folder_of_volumes(&Paths::new(Path::new("/"))),
+            max_pods: HOLLOW_PODS,
+            reserved: Reserved::default(),
+            pods: None,
+        },
         bus,
-        runtime: Hollow::new(facts, number),
+        runtime,
         pods: Pods::default(),
         hears_of_services: false,
         proxy: None,
+        network: None,
         readiness,
     }
 }
@@ -122,12 +151,26 @@ async fn run_on(
     let streams =
         streams::Host { bus: bus.clone(), node: name.clone(), pods: pods.clone(), runtime: Some(client) };
     let serving = tokio::spawn(streams::serve(streams, shutdown.clone()));
+    if let Some(file) = config.bus.bus_credentials.clone() {
+        tokio::spawn(node::credentials::keep_good(bus.clone(), name.clone(), file, shutdown.clone()));
+    }
     let ranges = Ranges { pods: config.cluster_cidr, services: Some(config.service_cidr) };
+    let settings = settings(config, &name, &ips, &machine.facts());
+    let volumes = folder_of_volumes(&settings.paths);
     let agent = Agent {
         hears_of_services: true,
         proxy: (!config.no_services).then(|| (Proxy::new(&name), ranges)),
-        settings: settings(config, &name, &ips, &machine.facts()),
-        identity: Identity { name, ips, labels: config.labels(), max_pods: config.max_pods },
+        network: network(config, &name),
+        settings,
+        identity: Identity {
+            name,
+            ips,
+            labels: config.labels(),
+            volumes,
+            max_pods: config.max_pods,
+            reserved: config.reserved(),
+            pods: config.pod_cidr,
+        },
         bus,
         runtime: machine,
         pods,
@@ -135,6 +178,14 @@ async fn run_on(
     };
     agent.run(shutdown).await;
     serving.await.context("the streams were cut short")?.context("cannot serve streams")
+}
+
+/// Without a range of pods the CNI plugins do all of it.
+fn network(config: &Config, name: &str) -> Option<(Network, Option<Plugins>)> {
+    config.cluster_cidr?;
+    let leases = config.data_dir.join("cni");
+    let plugins = config.cni_conf_dir.clone().map(|folder| Plugins { folder, leases });
+    Some((Network::new(name), plugins))
 }
 
 fn settings(config: &Config, name: &str, ips: &[String], facts: &Facts) -> Settings {
@@ -149,7 +200,7 @@ fn settings(config: &Config, name: &str, ips: &[String], facts: &Facts) -> Setti
         node_ips: ips.to_vec(),
         resolver: resolver.with_host(&read(Path::new("/etc/resolv.conf"))),
         hosts_file: read(Path::new("/etc/hosts")),
-        allocatable: allocatable(facts),
+        allocatable: allocatable(facts, &config.reserved()),
         paths: Paths::new(&data),
     }
 }

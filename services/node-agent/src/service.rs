@@ -16,6 +16,7 @@ use crate::act::{Runtime, logs};
 use crate::decide::action::{Action, Note};
 use crate::decide::{Core, Effects, Input};
 use crate::metrics;
+use crate::network::{Network, Plugins};
 use crate::node::heartbeat;
 use crate::node::object::Identity;
 use crate::observe::attach::Follower;
@@ -56,6 +57,8 @@ pub struct Agent<R> {
     pub hears_of_services: bool,
     /// What carries out Services, and the ranges that it knows; `None` for a node without a network of its own.
     pub proxy: Option<(Proxy, Ranges)>,
+    /// What lays routes to the pods of other nodes, and the plugins that it configures; `None` leaves it to others.
+    pub network: Option<(Network, Option<Plugins>)>,
     /// Where it tells what it waits for.
     pub readiness: Readiness,
 }
@@ -96,6 +99,7 @@ impl<R: Runtime> Agent<R> {
             traces: traces.clone(),
             hears_of_services: self.hears_of_services,
             proxy: self.proxy.as_ref().map(|(proxy, _)| proxy.clone()),
+            network: self.network.as_ref().map(|(network, _)| network.clone()),
             session,
             readiness: self.readiness.condition("attached"),
         };
@@ -103,11 +107,14 @@ impl<R: Runtime> Agent<R> {
         if let Some((proxy, ranges)) = self.proxy {
             tasks.spawn(proxy.run(ranges, self.readiness.condition("services"), shutdown.clone()));
         }
+        if let Some((network, plugins)) = self.network {
+            tasks.spawn(network.run(plugins, shutdown.clone()));
+        }
         tasks.spawn(relist(self.runtime.clone(), inputs.clone(), interested, is_up, shutdown.clone()));
         tasks.spawn(heartbeat::beat(
             self.bus.clone(),
             self.identity.name.clone(),
-            attached,
+            attached.clone(),
             shutdown.clone(),
         ));
         tasks.spawn(heartbeat::observe(
@@ -115,6 +122,7 @@ impl<R: Runtime> Agent<R> {
             self.identity.clone(),
             outbox.clone(),
             up,
+            attached,
             self.readiness.condition("runtime"),
             shutdown.clone(),
         ));
@@ -186,6 +194,9 @@ impl<R: Runtime> Loop<R> {
         for report in effects.reports {
             self.outbox.pod(report);
         }
+        for volume in effects.removals {
+            self.remove(volume);
+        }
         for (uid, probes) in effects.probes {
             self.prober.set(&uid, probes);
         }
@@ -194,9 +205,6 @@ impl<R: Runtime> Loop<R> {
             self.pods.publish(&uid, pod);
         }
         let (pods, containers) = self.core.running();
-        for volume in effects.removals {
-            self.remove(volume);
-        }
         metrics::RUNNING_PODS.set(pods as i64);
         metrics::RUNNING_CONTAINERS.set(containers as i64);
     }
@@ -233,14 +241,6 @@ impl<R: Runtime> Loop<R> {
         tokio::spawn(work.instrument(span));
     }
 
-    fn tell(&self, pod: &PodIdentity, note: &Note) {
-        tell(&self.events, &self.outbox, pod, note);
-    }
-
-    fn measure(&mut self, uid: &str, pod: Option<&crate::pods::PodRef>) {
-        let Some(pod) = pod else {
-            self.starting.remove(uid);
-            return;
     /// Removes a volume; its end is reported when nothing of it is left.
     fn remove(&self, volume: VolumeReport) {
         let (runtime, inputs, outbox) = (self.runtime.clone(), self.inputs.clone(), self.outbox.clone());
@@ -259,6 +259,14 @@ impl<R: Runtime> Loop<R> {
         });
     }
 
+    fn tell(&self, pod: &PodIdentity, note: &Note) {
+        tell(&self.events, &self.outbox, pod, note);
+    }
+
+    fn measure(&mut self, uid: &str, pod: Option<&crate::pods::PodRef>) {
+        let Some(pod) = pod else {
+            self.starting.remove(uid);
+            return;
         };
         let has_all = !pod.containers.is_empty()
             && pod.containers.iter().all(|slot| slot.instances.iter().any(|instance| instance.running));

@@ -2,23 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, Subscriber};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
-use futures::StreamExt;
 use model::Status;
 use serde::{Serialize, de::DeserializeOwned};
-use tracing::{info, warn};
+use tracing::warn;
 
+use crate::config::Config;
+use crate::link::{Link, Message, Subscription};
 use crate::{codec, trace};
-
-/// Where the bus is and who we are on it.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// `nats://user:password@host:port`, several separated by commas.
-    pub url: String,
-    /// Shown in the server's list of connections: `scheduler`, `node-agent/node-1`.
-    pub name: String,
-}
 
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,72 +35,68 @@ pub enum BusError {
 /// A connection that comes back by itself.
 #[derive(Clone, Debug)]
 pub struct Bus {
-    client: Client,
+    link: Link,
 }
 
 /// Messages on a subject that we serve.
 pub struct Requests {
-    subscriber: Subscriber,
-    client: Client,
+    subscription: Subscription,
+    link: Link,
 }
 
 /// A message to act on and, if it is a request, to answer.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The message as it came.
-    pub message: Message,
-    client: Client,
+    message: Message,
+    link: Link,
 }
 
-/// How long [`Bus::connect`] lets one attempt take; it tries again until the server is there.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// Between attempts to reconnect; a restarting server is back within a few of these.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// Messages that a subscription may hold before the client calls us slow: 64k small ones.
-const SUBSCRIPTION_CAPACITY: usize = 65_536;
+pub(crate) const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
 // === impl Bus ===
 
 impl Bus {
-    /// Connects, waiting for the server as long as it takes. Fails only for a URL that cannot be used.
+    /// Connects, waiting for the server as long as it takes. Fails only for a URL or credentials that cannot be used.
     pub async fn connect(config: &Config) -> Result<Self, BusError> {
-        let servers = config
-            .url
-            .split(',')
-            .map(|one| one.trim().parse::<async_nats::ServerAddr>())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| BusError::Refused(format!("{}: {error}", config.url)))?;
-        let mut options = async_nats::ConnectOptions::new();
-        // The client does not look for credentials in the URL itself.
-        if let Some((user, password)) = servers.iter().find_map(|one| one.username().zip(one.password())) {
-            options = options.user_and_password(user.to_owned(), password.to_owned());
-        }
-        let options = options
-            .name(&config.name)
-            .retry_on_initial_connect()
-            .connection_timeout(CONNECT_PATIENCE)
-            .subscription_capacity(SUBSCRIPTION_CAPACITY)
-            // The first attempt is made at once: it is also the one at the start.
-            .reconnect_delay_callback(|attempts| if attempts <= 1 { Duration::ZERO } else { RECONNECT_PAUSE })
-            .max_reconnects(None)
-            .event_callback(|event| async move {
-                match event {
-                    async_nats::Event::Connected => info!("connected to the bus"),
-                    other => warn!("bus: {other}"),
-                }
-            });
-        let client = options.connect(servers).await.map_err(|error| BusError::Refused(error.to_string()))?;
-        Ok(Bus { client })
+        let servers = config.servers()?;
+        let options = config.options(&servers)?.retry_on_initial_connect();
+        let client = options.connect(servers).await.map_err(refused)?;
+        Ok(Bus { link: Link::Nats(client) })
     }
 
-    /// The connection itself, for the store.
+    /// Connects, or says why that does not work at this moment.
+    pub async fn connect_now(config: &Config) -> Result<Self, BusError> {
+        let servers = config.servers()?;
+        let client = config.options(&servers)?.connect(servers).await.map_err(refused)?;
+        Ok(Bus { link: Link::Nats(client) })
+    }
+
+    /// A bus over a connection that stands.
+    pub(crate) fn over(link: Link) -> Self {
+        Bus { link }
+    }
+
+    pub(crate) fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// The connection itself, for the store. Whoever has a bus in memory has a log in memory, too, and does not ask.
     pub fn client(&self) -> Client {
-        self.client.clone()
+        match &self.link {
+            Link::Nats(client) => client.clone(),
+            Link::Memory(_) => panic!("a log on JetStream was asked of a bus in memory"),
+        }
     }
 
     /// Whether the connection stands at this moment.
     pub fn is_connected(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
+        self.link.is_connected()
+    }
+
+    /// Waits until what was published before has left this process.
+    pub async fn flush(&self) -> Result<(), BusError> {
+        self.link.flush().await
     }
 
     /// Asks and waits for one answer.
@@ -128,20 +116,7 @@ impl Bus {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Bytes, BusError> {
-        let mut headers = HeaderMap::new();
-        trace::inject(&mut headers);
-        let mut request = async_nats::Request::new().payload(payload).timeout(Some(patience));
-        if !headers.is_empty() {
-            request = request.headers(headers);
-        }
-        match self.client.send_request(subject.to_owned(), request).await {
-            Ok(message) => Ok(message.payload),
-            Err(error) => Err(match error.kind() {
-                async_nats::RequestErrorKind::TimedOut => BusError::TimedOut(subject.to_owned()),
-                async_nats::RequestErrorKind::NoResponders => BusError::NoResponders(subject.to_owned()),
-                _ => BusError::Disconnected(error.to_string()),
-            }),
-        }
+        self.link.request(message(subject, payload), patience).await
     }
 
     /// Asks, for an answer that comes in several messages. Whoever asks says how long each may take; when nobody
@@ -151,14 +126,10 @@ impl Bus {
         subject: &str,
         question: &Q,
     ) -> Result<Requests, BusError> {
-        let inbox = self.client.new_inbox();
+        let inbox = self.link.new_inbox();
         let answers = self.subscribe(&inbox).await?;
-        let mut headers = HeaderMap::new();
-        trace::inject(&mut headers);
-        self.client
-            .publish_with_reply_and_headers(subject.to_owned(), inbox, headers, codec::encode(question))
-            .await
-            .map_err(|error| BusError::Disconnected(error.to_string()))?;
+        let question = message(subject, codec::encode(question));
+        self.link.publish(Message { reply: Some(inbox), ..question }).await?;
         Ok(answers)
     }
 
@@ -169,34 +140,49 @@ impl Bus {
 
     /// Tells whoever listens, with a payload that is already encoded.
     pub async fn publish_bytes(&self, subject: &str, payload: Bytes) -> Result<(), BusError> {
-        let mut headers = HeaderMap::new();
-        trace::inject(&mut headers);
-        let sent = if headers.is_empty() {
-            self.client.publish(subject.to_owned(), payload).await
-        } else {
-            self.client.publish_with_headers(subject.to_owned(), headers, payload).await
-        };
-        sent.map_err(|error| BusError::Disconnected(error.to_string()))
+        self.link.publish(message(subject, payload)).await
     }
 
     /// Every message on a subject.
     pub async fn subscribe(&self, subject: &str) -> Result<Requests, BusError> {
-        let subscriber = self
-            .client
-            .subscribe(subject.to_owned())
-            .await
-            .map_err(|error| BusError::Disconnected(error.to_string()))?;
-        Ok(Requests { subscriber, client: self.client.clone() })
+        self.hear(subject, None).await
     }
 
     /// Our share of the messages on a subject; the members of `group` divide them.
     pub async fn serve(&self, subject: &str, group: &str) -> Result<Requests, BusError> {
-        let subscriber = self
-            .client
-            .queue_subscribe(subject.to_owned(), group.to_owned())
-            .await
-            .map_err(|error| BusError::Disconnected(error.to_string()))?;
-        Ok(Requests { subscriber, client: self.client.clone() })
+        self.hear(subject, Some(group)).await
+    }
+
+    async fn hear(&self, subject: &str, group: Option<&str>) -> Result<Requests, BusError> {
+        let subscription = self.link.subscribe(subject, group).await?;
+        Ok(Requests { subscription, link: self.link.clone() })
+    }
+}
+
+/// With what lies behind it: "TLS error" alone helps nobody.
+fn refused(error: async_nats::ConnectError) -> BusError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(deeper) = source {
+        let deeper_text = deeper.to_string();
+        if !text.contains(&deeper_text) {
+            text = format!("{text}: {deeper_text}");
+        }
+        source = deeper.source();
+    }
+    BusError::Refused(text)
+}
+
+/// A message in the current span.
+fn message(subject: &str, payload: Bytes) -> Message {
+    let mut headers = HeaderMap::new();
+    trace::inject(&mut headers);
+    Message {
+        subject: subject.to_owned(),
+        reply: None,
+        headers: (!headers.is_empty()).then_some(headers),
+        payload,
+        is_unheard: false,
     }
 }
 
@@ -205,14 +191,13 @@ impl Bus {
 impl Requests {
     /// The next message; `None` once the connection was closed for good.
     pub async fn next(&mut self) -> Option<Incoming> {
-        let message = self.subscriber.next().await?;
-        Some(Incoming { message, client: self.client.clone() })
+        let message = self.subscription.next().await?;
+        Some(Incoming { message, link: self.link.clone() })
     }
 
     /// Ends the subscription.
-    pub async fn stop(mut self) {
-        // The connection may be gone already, and with it the subscription.
-        let _ = self.subscriber.unsubscribe().await;
+    pub async fn stop(self) {
+        self.subscription.stop().await;
     }
 }
 
@@ -224,14 +209,14 @@ impl Incoming {
         codec::decode(&self.message.payload)
     }
 
-    /// The server's word that nobody listens where we asked.
+    /// The bus's word that nobody listens where we asked.
     pub fn is_unheard(&self) -> bool {
-        self.message.status == Some(async_nats::StatusCode::NO_RESPONDERS)
+        self.message.is_unheard
     }
 
     /// The subject that it came on.
     pub fn subject(&self) -> &str {
-        self.message.subject.as_str()
+        &self.message.subject
     }
 
     /// Makes `span` a child of the sender's.
@@ -242,7 +227,14 @@ impl Incoming {
     /// Answers; may be called several times where the protocol has an answer in several frames.
     pub async fn answer<T: Serialize>(&self, value: &T) {
         let Some(reply) = &self.message.reply else { return };
-        if let Err(error) = self.client.publish(reply.clone(), codec::encode(value)).await {
+        let answer = Message {
+            subject: reply.clone(),
+            reply: None,
+            headers: None,
+            payload: codec::encode(value),
+            is_unheard: false,
+        };
+        if let Err(error) = self.link.publish(answer).await {
             // Whoever asked will ask again.
             warn!(subject = %self.message.subject, "cannot answer: {error}");
         }

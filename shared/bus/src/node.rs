@@ -37,8 +37,8 @@ pub const VOLUMES_FOLDER: &str = "sampan.io/volumes";
 pub struct Attach {
     /// Chosen by the agent at random for this attachment.
     pub session: String,
-    /// Whether it wants to hear of every Service and EndpointSlice as well, cut down to what a node needs of them. A
-    /// hollow agent does not ask for them.
+    /// Whether it wants to hear of every Service and EndpointSlice as well, and where the pods of the other nodes are,
+    /// cut down to what a node needs of them. A hollow agent does not ask for them.
     #[serde(default)]
     pub services: bool,
 }

@@ -21,6 +21,12 @@ pub const REPORT_ALL: &str = "report.*";
 /// Every agent's request for a token.
 pub const TOKEN_ALL: &str = "token.*";
 
+/// Every machine's request to become a node: [`crate::join::Ask`].
+pub const JOIN_ALL: &str = "join.*";
+
+/// Every agent's request for newer credentials: [`crate::join::Renew`].
+pub const CREDENTIAL_ALL: &str = "credential.*";
+
 /// Every agent's heartbeat.
 pub const HEARTBEAT_ALL: &str = "hb.*";
 
@@ -48,12 +54,6 @@ pub fn node_of(subject: &str) -> String {
     unescape(subject.rsplit('.').next().unwrap_or(""))
 }
 
-/// Where a node asks for what is wanted of it.
-pub fn attach(node: &str) -> String {
-    format!("attach.{}", escape(node))
-}
-
-/// Where an API server says that it serves a node now.
 /// Where the replicas of a role say that they live.
 pub fn beat(role: &str) -> String {
     format!("lead.{}", escape(role))
@@ -69,6 +69,12 @@ pub fn propose(replica: &str) -> String {
     format!("sched.propose.{}", escape(replica))
 }
 
+/// Where a node asks for what is wanted of it.
+pub fn attach(node: &str) -> String {
+    format!("attach.{}", escape(node))
+}
+
+/// Where an API server says that it serves a node now.
 pub fn attached(node: &str) -> String {
     format!("attached.{}", escape(node))
 }
@@ -81,6 +87,16 @@ pub fn report(node: &str) -> String {
 /// Where a node asks for tokens of its pods.
 pub fn token(node: &str) -> String {
     format!("token.{}", escape(node))
+}
+
+/// Where a machine asks to become a node.
+pub fn join(node: &str) -> String {
+    format!("join.{}", escape(node))
+}
+
+/// Where a node asks for newer credentials.
+pub fn credential(node: &str) -> String {
+    format!("credential.{}", escape(node))
 }
 
 /// Where a node says that it lives.

@@ -1,11 +1,13 @@
 //! Command-line arguments that every service takes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// Where the bus is.
-#[derive(Clone, Debug, clap::Args)]
+/// Where the bus is, and who we are on it.
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct BusArguments {
-    /// NATS servers, as nats://user:password@host:port, several separated by commas
+    /// NATS servers, as nats://host:port or tls://host:port, several separated by commas; nats://user:password@host:port
+    /// for a server that knows passwords
     #[arg(
         long,
         env = "SAMPAN_NATS_URL",
@@ -14,6 +16,12 @@ pub struct BusArguments {
         hide_env_values = true
     )]
     pub nats_url: String,
+    /// Credentials on the bus, as `sampan bus config` and `sampan join` write them
+    #[arg(long, env = "SAMPAN_BUS_CREDENTIALS", value_name = "FILE")]
+    pub bus_credentials: Option<PathBuf>,
+    /// Certificates of the CAs whose word counts for tls://; the machine's own by default
+    #[arg(long, env = "SAMPAN_BUS_CA", value_name = "FILE")]
+    pub bus_ca: Option<PathBuf>,
 }
 
 /// Where the service tells of itself.
@@ -29,6 +37,11 @@ pub struct AdminArguments {
 impl BusArguments {
     /// The bus configuration of a service that calls itself `name`.
     pub fn config(&self, name: &str) -> bus::Config {
-        bus::Config { url: self.nats_url.clone(), name: name.to_owned() }
+        bus::Config {
+            url: self.nats_url.clone(),
+            name: name.to_owned(),
+            identity: self.bus_credentials.clone().map_or(bus::Identity::Url, bus::Identity::File),
+            trust: self.bus_ca.clone().map_or(bus::Trust::Machine, bus::Trust::File),
+        }
     }
 }

@@ -6,11 +6,13 @@
 //!                             └── verifies <─────────┘ shown as a bearer
 //!                                    └─> account: do the account, the pod that it is bound to, … still exist?
 //!  a file of fixed tokens ──> fixed
+//!  Secrets of bootstrap tokens ──> bootstrap
 //! ```
 //! A token is as good as what it is bound to: with the account or the pod it ends, whatever its time says.
 //! Absent on purpose: client certificates (`http::authenticate`), and what somebody may do (`authorization`).
 
 pub mod account;
+pub mod bootstrap;
 pub mod claims;
 pub mod fixed;
 pub mod issuer;
@@ -19,10 +21,12 @@ pub mod request;
 
 mod metrics;
 
+use bootstrap::BootstrapToken;
+use bus::join::Token;
 use jiff::Timestamp;
 use model::Status;
 
-use crate::registry::Registry;
+use crate::registry::{Registry, decode};
 use crate::verbs::Identity;
 
 pub use claims::Claims;
@@ -101,6 +105,10 @@ impl Tokens {
         if let Some(identity) = self.fixed.find(token) {
             return Ok(Ok(Bearer { identity: identity.clone(), audiences: audiences.to_vec() }));
         }
+        if let Ok(token) = token.parse::<Token>() {
+            let found = bootstrapper(registry, &token, now).await?;
+            return Ok(found.map(|identity| Bearer { identity, audiences: audiences.to_vec() }));
+        }
         let claims = match self.issuer.verify(token, now) {
             Ok(claims) => claims,
             Err(refusal) => return Ok(Err(refusal)),
@@ -117,6 +125,28 @@ impl Tokens {
         let identity = account::identity(registry.store(), &claims, now);
         Ok(identity.map(|identity| Bearer { identity, audiences }))
     }
+}
+
+/// Who shows a bootstrap token.
+async fn bootstrapper(
+    registry: &Registry,
+    token: &Token,
+    now: Timestamp,
+) -> Result<Result<Identity, Refusal>, Status> {
+    let find = || {
+        let item = registry.store().get(&bootstrap::key(token.id()))?;
+        BootstrapToken::read(&decode(&item).ok()?).filter(|known| known.token().has_secret_of(token))
+    };
+    let known = match find() {
+        Some(known) => Some(known),
+        None => {
+            // It may have been made a moment ago, on another server.
+            registry.catch_up("").await?;
+            find()
+        }
+    };
+    let known = known.ok_or(Refusal::Invalid("no such bootstrap token"));
+    Ok(known.and_then(|known| known.bearer(now).map_err(|unfit| Refusal::Gone(unfit.to_string()))))
 }
 
 /// The audiences of `wanted` that a token has; `None` when there are none.

@@ -87,7 +87,7 @@ impl Gateway {
                 self.tell(node, &session.broken()).await;
             }
             // What is only buffered goes down with the process.
-            if let Err(error) = self.bus.client().flush().await {
+            if let Err(error) = self.bus.flush().await {
                 debug!("the agents cannot be told to attach again: {error}");
             }
             if !shutdown.is_cancelled() {

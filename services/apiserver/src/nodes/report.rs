@@ -114,7 +114,9 @@ impl Reporter<'_> {
     async fn node(&self, json: &[u8]) -> Result<(), Status> {
         let kind = self.kind("nodes")?;
         let sent = body::decode(self.registry.schemas(), "v1", "Node", json)?;
-        if sent.object.name() != self.node {
+        let labels = sent.object.at(&["metadata", "labels"]).and_then(Value::as_object);
+        let reserved = labels.into_iter().flatten().any(|(label, _)| is_reserved(label));
+        if sent.object.name() != self.node || reserved {
             return Err(self.forbidden("nodes", sent.object.name()));
         }
         let reported = sent.object.clone();
@@ -204,6 +206,11 @@ impl Reporter<'_> {
         let kind = self.kind("events")?;
         let sent = body::decode(self.registry.schemas(), "v1", "Event", json)?;
         let (namespace, name) = (sent.object.namespace().to_owned(), sent.object.name().to_owned());
+        if sent.object.str_at(&["source", "host"]) != self.node
+            || !self.may_tell_again(&kind, &sent.object)?
+        {
+            return Err(self.forbidden("events", &name));
+        }
         let options = WriteOptions::default();
         let collection = Target::collection(kind.clone(), &namespace);
         match verbs::create(self.registry, &self.context, &collection, sent.clone(), &options).await {
@@ -213,6 +220,13 @@ impl Reporter<'_> {
             }
             result => result.map(drop),
         }
+    }
+
+    /// An event of this name that is there is one of this node's own.
+    fn may_tell_again(&self, kind: &Kind, event: &Object) -> Result<bool, Status> {
+        let key = crate::registry::key_of(kind, event.namespace(), event.name())?;
+        let Some(item) = self.registry.store().get(&key) else { return Ok(true) };
+        Ok(self.registry.present(kind, item)?.object.str_at(&["source", "host"]) == self.node)
     }
 
     async fn change(
@@ -242,6 +256,13 @@ impl Reporter<'_> {
         let why = format!("node {:?} cannot speak for it", self.node);
         Status::forbidden("", resource, name, &why)
     }
+}
+
+/// Labels that administrators set to keep nodes apart, and that no node sets itself.
+fn is_reserved(label: &str) -> bool {
+    const RESERVED: &str = "node-restriction.kubernetes.io";
+    let domain = label.split('/').next().unwrap_or_default();
+    domain == RESERVED || domain.strip_suffix(RESERVED).is_some_and(|sub| sub.ends_with('.'))
 }
 
 fn decode_status(registry: &Registry, json: &Bytes) -> Result<Value, Status> {
@@ -337,6 +358,16 @@ mod tests {
                 ]
             }})
         );
+    }
+
+    #[test]
+    fn labels_that_keep_nodes_apart_are_not_for_nodes_to_set() {
+        for reserved in ["node-restriction.kubernetes.io/tier", "a.node-restriction.kubernetes.io/tier"] {
+            assert!(is_reserved(reserved), "{reserved}");
+        }
+        for free in ["zone", "kubernetes.io/arch", "my-node-restriction.kubernetes.io/x"] {
+            assert!(!is_reserved(free), "{free}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 ///
 /// `port` is where clients outside of the cluster reach this server.
 pub async fn ensure(registry: &Registry, context: &Context, port: u16) -> Result<(), Status> {
-    let context = Context { identity: apiserver(), ..context.clone() };
+    let context = Context { identity: own_identity(), ..context.clone() };
     for name in NAMESPACES {
         let labels = json!({"kubernetes.io/metadata.name": name});
         let namespace = json!({"metadata": {"name": name, "labels": labels}});
@@ -68,7 +68,8 @@ fn default_class() -> Value {
     })
 }
 
-fn apiserver() -> Identity {
+/// Who an API server itself is.
+pub fn own_identity() -> Identity {
     Identity {
         user: "system:apiserver".to_owned(),
         groups: vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()],
@@ -105,7 +106,7 @@ async fn role(registry: &Registry, context: &Context, wanted: Default) -> Result
     }
 }
 
-async fn make(
+pub(super) async fn make(
     registry: &Registry,
     context: &Context,
     (group, version, plural): (&str, &str, &str),

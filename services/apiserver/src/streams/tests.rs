@@ -47,7 +47,7 @@ impl World {
     async fn start() -> World {
         let nats = NatsServer::start().unwrap();
         let connect = async |name: &str| {
-            let bus = Bus::connect(&Config { url: nats.url(), name: name.to_owned() }).await.unwrap();
+            let bus = Bus::connect(&Config::new(&nats.url(), name)).await.unwrap();
             // Connecting goes on in the background.
             bus.client().flush().await.unwrap();
             bus

@@ -222,5 +222,5 @@ async fn whichever_server_is_there_answers_on_the_bus() {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn connect(server: &testkit::NatsServer, name: &str) -> Bus {
-    Bus::connect(&Config { url: server.url(), name: name.to_owned() }).await.expect("a bus")
+    Bus::connect(&Config::new(&server.url(), name)).await.expect("a bus")
 }

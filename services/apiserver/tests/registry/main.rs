@@ -11,6 +11,7 @@ mod custom;
 mod delete;
 mod events;
 mod identity;
+mod joining;
 mod leadership;
 mod list;
 mod nodes;

@@ -226,7 +226,7 @@ impl Agent {
 }
 
 async fn connect(server: &NatsServer, name: &str) -> Bus {
-    Bus::connect(&Config { url: server.url(), name: name.to_owned() }).await.expect("a bus")
+    Bus::connect(&Config::new(&server.url(), name)).await.expect("a bus")
 }
 
 /// A gateway that listens already.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bus::node::VOLUMES_FOLDER;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerImage, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo,
@@ -11,8 +12,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::quantity::Quantity;
 
 use super::facts::Facts;
+use super::reserved::Reserved;
 use crate::act::runtime::ImageRecord;
 use crate::decide::status::seconds;
+use crate::proxy::cidr::Cidr;
 
 /// The version of the node API that this agent speaks.
 pub const VERSION: &str = "v1.35.0+sampan";
@@ -34,8 +37,14 @@ pub struct Identity {
     pub ips: Vec<String>,
     /// Further labels.
     pub labels: BTreeMap<String, String>,
+    /// The folder in which it keeps volumes that outlive pods.
+    pub volumes: String,
     /// Pods that it takes.
     pub max_pods: u32,
+    /// What its pods do not get of the machine.
+    pub reserved: Reserved,
+    /// The range of its pods' addresses, if that was decided beforehand.
+    pub pods: Option<Cidr>,
 }
 
 /// How the node is.
@@ -52,12 +61,12 @@ pub struct Condition {
 }
 
 /// What pods can have of the machine: cpu in thousandths, memory, disk.
-pub fn allocatable(facts: &Facts) -> crate::settings::Allocatable {
-    let bytes = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+pub fn allocatable(facts: &Facts, reserved: &Reserved) -> crate::settings::Allocatable {
+    let amount = |count: u64, kept: u64| i64::try_from(count.saturating_sub(kept)).unwrap_or(i64::MAX);
     crate::settings::Allocatable {
-        cpu_milli: i64::try_from(facts.cpus).unwrap_or(i64::MAX).saturating_mul(1000),
-        memory: bytes(facts.memory.saturating_sub(MEMORY_RESERVED)),
-        ephemeral_storage: bytes(facts.disk / 100 * (100 - DISK_FREE_PERCENT)),
+        cpu_milli: amount(facts.cpus.saturating_mul(1000), reserved.cpu_milli),
+        memory: amount(facts.memory, reserved.memory.saturating_add(MEMORY_RESERVED)),
+        ephemeral_storage: amount(facts.disk / 100 * (100 - DISK_FREE_PERCENT), reserved.ephemeral_storage),
     }
 }
 
@@ -68,9 +77,14 @@ pub fn node(identity: &Identity, now_is: &Condition, before: &[NodeCondition], n
         metadata: ObjectMeta {
             name: Some(identity.name.clone()),
             labels: Some(labels(identity, facts)),
+            annotations: Some(BTreeMap::from([(VOLUMES_FOLDER.to_owned(), identity.volumes.clone())])),
             ..Default::default()
         },
-        spec: Some(NodeSpec::default()),
+        spec: Some(NodeSpec {
+            pod_cidr: identity.pods.map(|range| range.to_string()),
+            pod_cidrs: identity.pods.map(|range| vec![range.to_string()]),
+            ..Default::default()
+        }),
         status: Some(NodeStatus {
             capacity: Some(capacity(identity, facts)),
             allocatable: Some(allocatable_amounts(identity, facts)),
@@ -132,7 +146,7 @@ fn capacity(identity: &Identity, facts: &Facts) -> BTreeMap<String, Amount> {
 }
 
 fn allocatable_amounts(identity: &Identity, facts: &Facts) -> BTreeMap<String, Amount> {
-    let allocatable = allocatable(facts);
+    let allocatable = allocatable(facts, &identity.reserved);
     amounts(&[
         ("cpu", Quantity::thousandths(allocatable.cpu_milli).to_string()),
         ("memory", kilobytes(allocatable.memory.unsigned_abs())),
@@ -238,7 +252,10 @@ mod tests {
             name: "node-1".to_owned(),
             ips: vec!["192.0.2.1".to_owned()],
             labels: BTreeMap::from([("zone".to_owned(), "a".to_owned())]),
+            volumes: "/agent/volumes".to_owned(),
             max_pods: 110,
+            reserved: Reserved::default(),
+            pods: None,
         }
     }
 
@@ -279,6 +296,16 @@ mod tests {
         assert_eq!(status.allocatable.as_ref().unwrap()["cpu"].0, "2");
         assert_eq!(found(&node, "Ready").0, "True");
         assert_eq!(found(&node, "DiskPressure").0, "False");
+    }
+
+    #[test]
+    fn what_is_reserved_is_there_but_not_for_pods() {
+        let reserved = Reserved { cpu_milli: 500, memory: 1 << 30, ephemeral_storage: 0 };
+        let node = node(&Identity { reserved, ..identity() }, &healthy(), &[], at(100));
+        let status = node.status.as_ref().unwrap();
+        assert_eq!(status.capacity.as_ref().unwrap()["memory"].0, "4194304Ki");
+        assert_eq!(status.allocatable.as_ref().unwrap()["memory"].0, "3043328Ki");
+        assert_eq!(status.allocatable.as_ref().unwrap()["cpu"].0, "1500m");
     }
 
     #[test]

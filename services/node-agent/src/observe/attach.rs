@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::chain::{Chain, Verdict};
 use crate::decide::Input;
+use crate::network::Network;
 use crate::proxy::Proxy;
 use crate::traces::Traces;
 use runtime::Shutdown;
@@ -39,6 +40,8 @@ pub struct Follower {
     pub hears_of_services: bool,
     /// Where Services go as well, if the node carries them out.
     pub proxy: Option<Proxy>,
+    /// Where nodes go, if their pods are reached by routes.
+    pub network: Option<Network>,
     /// The present session, empty while there is none.
     pub session: watch::Sender<String>,
     /// Met while there is one.
@@ -118,6 +121,9 @@ impl Follower {
         if let Some(proxy) = &self.proxy {
             proxy.reset(&objects);
         }
+        if let Some(network) = &self.network {
+            network.reset(&objects);
+        }
         self.tell(Input::Snapshot(objects)).await?;
         self.session.send_replace(session.clone());
         self.readiness.set_ready();
@@ -150,6 +156,9 @@ impl Follower {
             if !want.changes.is_empty() {
                 if let Some(proxy) = &self.proxy {
                     proxy.apply(&want.changes);
+                }
+                if let Some(network) = &self.network {
+                    network.apply(&want.changes);
                 }
                 self.tell(Input::Changes(want.changes)).await?;
             }

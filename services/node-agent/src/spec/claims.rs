@@ -18,6 +18,9 @@ use crate::settings::Settings;
 /// On a volume that a provisioner made: its name.
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
+/// On a claim: it and its volume have each other for good.
+const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+
 /// Where a claim's data lies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claimed {
@@ -77,10 +80,12 @@ pub fn volumes(sources: &Sources<'_>) -> Vec<String> {
     claims.filter_map(volume).collect()
 }
 
+/// The scheduler goes on when both have each other for good, which the phase says a moment later.
 fn bound_volume(claim: &PersistentVolumeClaim) -> Option<&str> {
     let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    let is_bound = claim.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(BIND_COMPLETED));
     let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref());
-    volume.filter(|name| !name.is_empty() && phase == Some("Bound"))
+    volume.filter(|name| !name.is_empty() && (phase == Some("Bound") || is_bound && phase != Some("Lost")))
 }
 
 /// Whether both say that they belong together: a claim of the same name may be another one.
@@ -168,6 +173,9 @@ mod tests {
         let unbound = "error processing PVC default/c: PVC is not bound";
         assert_eq!(why(Some(claim("", "Pending")), Some(volume())), unbound);
         assert_eq!(why(Some(claim("v", "Lost")), Some(volume())), unbound);
+        let mut almost = claim("v", "Pending");
+        almost["metadata"]["annotations"] = json!({BIND_COMPLETED: "yes"});
+        assert!(found(Some(almost), Some(volume())).is_ok());
         let gone = "error processing PVC default/c: persistentvolume \"v\" not found";
         assert_eq!(why(Some(claim("v", "Bound")), None), gone);
         let mut others = volume();

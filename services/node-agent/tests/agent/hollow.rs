@@ -14,7 +14,7 @@ const NODES: u16 = 20;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_hollow_nodes_share_a_process_and_a_connection() {
     let nats = NatsServer::start().unwrap();
-    let config = bus::Config { url: nats.url(), name: "test".to_owned() };
+    let config = bus::Config::new(&nats.url(), "test");
     let bus = Bus::connect(&config).await.unwrap();
     let shutdown = CancellationToken::new();
     let mut agents = JoinSet::new();
@@ -45,7 +45,7 @@ async fn many_hollow_nodes_share_a_process_and_a_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_attaches_again_when_its_api_server_begins_anew() {
     let nats = NatsServer::start().unwrap();
-    let config = bus::Config { url: nats.url(), name: "test".to_owned() };
+    let config = bus::Config::new(&nats.url(), "test");
     let bus = Bus::connect(&config).await.unwrap();
     let shutdown = CancellationToken::new();
     let control = Control::start(&bus, "hollow").await;

@@ -33,7 +33,7 @@ struct Heard {
 
 impl Client {
     async fn connect(scene: &Scene) -> Client {
-        let config = bus::Config { url: scene.nats.url(), name: "apiserver".to_owned() };
+        let config = bus::Config::new(&scene.nats.url(), "apiserver");
         let bus = Bus::connect(&config).await.unwrap();
         // Connecting goes on in the background.
         bus.client().flush().await.unwrap();

@@ -19,6 +19,7 @@ use super::credit::cost;
 use super::inbound::{Inbound, Meaning};
 use super::{CHANNELS, FRAME_BYTES, Frame, FrameBody, KEEPALIVE, SILENCE, WINDOW};
 use crate::connection::Requests;
+use crate::link::{Link, Message};
 use crate::{Bus, codec};
 
 /// How long the task that ends a stream waits for the connection to take its last word.
@@ -95,7 +96,7 @@ pub struct Reader {
 
 #[derive(Debug)]
 struct Shared {
-    client: async_nats::Client,
+    link: Link,
     /// Where our frames go.
     subject: String,
     /// The number of our next frame; held while a frame is handed to the connection, so that numbers are in order.
@@ -120,7 +121,7 @@ impl Stream {
     /// An end that reads from `incoming` and writes to `subject`.
     pub(super) fn start(bus: &Bus, incoming: Requests, subject: String, pace: Pace) -> Stream {
         let shared = Arc::new(Shared {
-            client: bus.client(),
+            link: bus.link(),
             subject,
             next: Mutex::new(0),
             credit: std::array::from_fn(|_| Semaphore::new(WINDOW)),
@@ -241,8 +242,14 @@ impl Shared {
     async fn publish_anyway(&self, body: FrameBody) -> Result<(), StreamError> {
         let mut next = self.next.lock().await;
         let frame = codec::encode(&Frame { number: *next, body });
-        let published = self.client.publish(self.subject.clone(), frame).await;
-        published.map_err(|_| StreamError::Disconnected)?;
+        let message = Message {
+            subject: self.subject.clone(),
+            reply: None,
+            headers: None,
+            payload: frame,
+            is_unheard: false,
+        };
+        self.link.publish(message).await.map_err(|_| StreamError::Disconnected)?;
         *next += 1;
         Ok(())
     }

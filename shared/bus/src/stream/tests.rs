@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Pace = Pace { keepalive: Duration::from_millis(100), silence: Duration::from_millis(600) };
 
 async fn connect(server: &NatsServer, name: &str) -> Bus {
-    let bus = Bus::connect(&Config { url: server.url(), name: name.to_owned() }).await.unwrap();
+    let bus = Bus::connect(&Config::new(&server.url(), name)).await.unwrap();
     // Connecting goes on in the background.
     bus.client().flush().await.unwrap();
     bus

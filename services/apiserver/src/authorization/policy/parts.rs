@@ -35,6 +35,7 @@ pub fn roles() -> Vec<Role> {
             ],
         )
         .within(SYSTEM),
+        Role::new(TOKEN_CLEANER, vec![may("delete get list watch", "core", "secrets")]).within(SYSTEM),
         Role::new(
             "system:kubelet-api-admin",
             vec![
@@ -65,8 +66,12 @@ pub fn bindings() -> Vec<Binding> {
         Binding::of_user("system:node-proxier", "system:kube-proxy"),
         Binding::of_account("system:kube-dns", "kube-dns"),
         Binding::of_account("system:kube-dns", "kube-dns").within(SYSTEM),
+        Binding::of_account(TOKEN_CLEANER, "token-cleaner").within(SYSTEM),
     ]
 }
+
+/// Bootstrap tokens are Secrets of one namespace, and it touches no others.
+const TOKEN_CLEANER: &str = "system:controller:token-cleaner";
 
 /// What our controllers lead as, all of them under the name of upstream's one process.
 const LED: &str = "replica-controller stateful-controller batch-controller cluster-controller";

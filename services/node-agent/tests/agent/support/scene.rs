@@ -36,7 +36,7 @@ impl Scene {
     pub async fn set() -> Option<Scene> {
         let machine = Machine::start().await?;
         let nats = NatsServer::start().expect("a bus");
-        let config = bus::Config { url: nats.url(), name: "test".to_owned() };
+        let config = bus::Config::new(&nats.url(), "test");
         let bus = Bus::connect(&config).await.expect("the URL is one");
         let control = Control::start(&bus, NODE).await;
         let mut scene = Scene { nats, machine, control, agent: None };
