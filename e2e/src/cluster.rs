@@ -22,6 +22,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster of the release binary and loads the test images.
     pub fn up() -> Result<Self> {
+        Self::up_with(&[], &[])
+    }
+
+    /// As [`Cluster::up`], with further arguments of `sampan up` and an environment for its services.
+    pub fn up_with(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let sampan = built("sampan")?;
         let folder =
             tempfile::Builder::new().prefix("sampan-e2e-").tempdir().context("no temporary folder")?;
@@ -29,7 +34,8 @@ impl Cluster {
         let kubectl = Kubectl::new(&data.join("admin.kubeconfig"), folder.path());
         let cluster = Cluster { folder, sampan, kubectl };
         let port = crate::free_port()?.to_string();
-        cluster.sampan_with(&["up", "--api-port", &port])?;
+        let up = [&["up", "--api-port", &port], arguments].concat();
+        cluster.run(&up, environment)?;
         for archive in archives()? {
             let archive = archive.to_str().context("the archive's path is text")?.to_owned();
             cluster.sampan_with(&["image", "load", &archive])?;
@@ -54,9 +60,14 @@ impl Cluster {
 
     /// Runs `sampan` for this cluster; it must succeed.
     pub fn sampan_with(&self, arguments: &[&str]) -> Result<String> {
+        self.run(arguments, &[])
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
         let output = Command::new(&self.sampan)
             .args(arguments)
             .env("SAMPAN_DATA_DIR", self.data())
+            .envs(environment.iter().copied())
             .output()
             .with_context(|| format!("cannot run {}", self.sampan.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -96,12 +107,16 @@ impl Cluster {
         crate::replica::process_leads(self.pid(unit)?)
     }
 
-    /// The socket of the first node's containerd.
-    pub fn containerd_socket(&self) -> Result<PathBuf> {
+    /// What tells the cluster's links and namespaces from those of others on this machine.
+    pub fn id(&self) -> Result<String> {
         let text = std::fs::read(self.data().join("cluster.json")).context("no cluster.json")?;
         let cluster: serde_json::Value = serde_json::from_slice(&text).context("cluster.json is damaged")?;
-        let id = cluster["id"].as_str().context("a cluster has an id")?;
-        Ok(PathBuf::from(format!("/run/sampan-{id}/node-1/containerd.sock")))
+        Ok(cluster["id"].as_str().context("a cluster has an id")?.to_owned())
+    }
+
+    /// The socket of the first node's containerd.
+    pub fn containerd_socket(&self) -> Result<PathBuf> {
+        Ok(PathBuf::from(format!("/run/sampan-{}/node-1/containerd.sock", self.id()?)))
     }
 
     /// The names of the units that run, sorted; the supervisor is one of them.

@@ -114,22 +114,26 @@ impl Kubectl {
         self.ok_with(&arguments)
     }
 
-    /// Starts a command that goes on.
+    /// Starts a command line that goes on.
     pub fn follow(&self, line: &str) -> Result<Following> {
-        let mut command = self.command(line);
-        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().context("cannot run kubectl")?;
-        let output = BufReader::new(child.stdout.take().context("stdout is piped")?);
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Following { child, lines })
+        follow(self.command(line))
     }
+}
+
+/// Starts a command that goes on.
+pub fn follow(mut command: Command) -> Result<Following> {
+    command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().context("cannot run kubectl")?;
+    let output = BufReader::new(child.stdout.take().context("stdout is piped")?);
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(Following { child, lines })
 }
 
 fn ran(command: &mut Command) -> Result<Ran> {

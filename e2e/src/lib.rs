@@ -2,20 +2,22 @@
 //!
 //! ```text
 //!  walk (a list of steps) ──> Cluster ── sampan up, image load, kill -9 ──> .sampan of its own
+//!                        ├──> outage ── a node's link or power ──> one of several nodes
 //!                        └──> Kubectl ── the machine's kubectl ──> the cluster's API server
 //! ```
 
 pub mod cluster;
 pub mod kubectl;
+pub mod outage;
 pub mod registry;
+pub mod replica;
 pub mod steps;
 
-pub mod replica;
 pub use cluster::Cluster;
 pub use kubectl::{Kubectl, Ran};
+pub use replica::Replica;
 pub use steps::{Step, walk};
 
-pub use replica::Replica;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};

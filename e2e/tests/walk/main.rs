@@ -30,9 +30,9 @@ const STEPS: &[&[Step]] = &[
     identity::STEPS,
     rust_client::STEPS,
     bad_input::STEPS,
+    replicas::STEPS,
     chaos::STEPS,
 ];
-    replicas::STEPS,
 
 fn main() -> ExitCode {
     match Cluster::up() {
