@@ -135,6 +135,7 @@ pub fn decide(
     if lost && node.ready != "Unknown" {
         // Pods first, and only while the node counts as heard: what its agent says of them later, it says after.
         if give_up_pods(pods, now, &mut decision) {
+            decision.again_after = Some(Duration::ZERO);
             return decision;
         }
         decision.reason = "the node is silent";
@@ -397,6 +398,7 @@ mod tests {
         assert_eq!((resource.plural.as_str(), subresource.as_str()), ("pods", "status"));
         assert_eq!(patch["metadata"]["uid"], "p");
         assert_eq!(patch["status"]["conditions"][0]["status"], "False");
+        assert_eq!(decision.again_after, Some(Duration::ZERO), "then the node");
         // What its agent says of them from here on is said after.
         let decision = decide("a", &mk_node("Unknown", vec![]), &pods, GRACE, GRACE, at(100));
         let plurals = decision.writes.iter().map(|write| match write {
