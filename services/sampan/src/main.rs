@@ -5,7 +5,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod api;
+mod bus_keys;
+mod join;
+mod kubeconfig;
 mod local;
+mod node;
+mod ready;
+mod status;
+mod token;
+mod trace;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -26,11 +35,21 @@ enum Command {
     Down(local::ClusterArguments),
     /// Stop the local cluster and remove its data
     Clean(local::ClusterArguments),
-    /// Show which parts of the local cluster run
-    Status(local::ClusterArguments),
+    /// Show how the cluster is: its parts, nodes, pods, leaders, and the log
+    Status(status::StatusArguments),
+    /// Show the way of a pod from the request that asked for it until it was ready
+    Trace(trace::TraceArguments),
     /// Images on the local nodes
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Keys, credentials and configuration of the bus
+    #[command(subcommand)]
+    Bus(BusCommand),
+    /// Bootstrap tokens, with which machines join
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Make this machine a node of a cluster, and run as one
+    Join(Box<join::Arguments>),
     /// Run the children of a local cluster in the foreground and restart those that end
     #[command(hide = true)]
     Supervise(local::ClusterArguments),
@@ -50,6 +69,12 @@ enum Command {
     Dns(Box<dns::Config>),
     /// The agent of a node: runs its pods on containerd
     NodeAgent(Box<node_agent::Config>),
+    /// A whole node, in a container or as a service unit: the agent and a containerd of its own
+    Node(Box<node::NodeArguments>),
+    /// Print a kubeconfig for the administrator, beside the API server's data
+    Kubeconfig(kubeconfig::KubeconfigArguments),
+    /// Ask a service whether it is ready, for health checks
+    Ready(ready::ReadyArguments),
 }
 
 impl Command {
@@ -57,9 +82,24 @@ impl Command {
     fn is_service(&self) -> bool {
         !matches!(
             self,
-            Command::Up(_) | Command::Down(_) | Command::Clean(_) | Command::Status(_) | Command::Image(_)
+            Command::Up(_)
+                | Command::Down(_)
+                | Command::Clean(_)
+                | Command::Status(_)
+                | Command::Trace(_)
+                | Command::Image(_)
+                | Command::Bus(_)
+                | Command::Token(_)
+                | Command::Ready(_)
+                | Command::Kubeconfig(_)
         )
     }
+}
+
+#[derive(Subcommand)]
+enum BusCommand {
+    /// Make the keys and credentials that are missing, and write nats-server's configuration
+    Config(bus_keys::ConfigArguments),
 }
 
 #[derive(Subcommand)]
@@ -91,7 +131,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sampan: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref::<join::Refused>().map_or(ExitCode::FAILURE, |refused| refused.code().into())
         }
     }
 }
@@ -100,7 +140,7 @@ fn main() -> ExitCode {
 /// not refuse, each would hold several times that; the allocator does not ask for them either (its feature `no_thp`).
 /// Not the supervisor: what it starts would inherit this, and containers may want such pages.
 fn keep_pages_small(command: &Command) {
-    let starts_others = matches!(command, Command::Supervise(_) | Command::Join(_));
+    let starts_others = matches!(command, Command::Supervise(_) | Command::Node(_) | Command::Join(_));
     if command.is_service() && !starts_others {
         // A kernel without such pages refuses, and there is nothing to keep small.
         let _ = nix::sys::prctl::set_thp_disable(true);
@@ -119,10 +159,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Up(arguments) => local::up(arguments).await,
         Command::Down(arguments) => local::down(&arguments).await,
         Command::Clean(arguments) => local::clean(&arguments).await,
-        Command::Status(arguments) => local::status(&arguments).await,
+        Command::Status(arguments) => status::run(&arguments).await,
+        Command::Trace(arguments) => trace::run(&arguments).await,
         Command::Image(ImageCommand::Load { cluster, archives }) => {
             local::image_load(&cluster, &archives).await
         }
+        Command::Bus(BusCommand::Config(arguments)) => bus_keys::config(arguments),
+        Command::Token(command) => token::run(command).await,
+        Command::Join(arguments) => join::run(*arguments, shutdown()).await,
         Command::Supervise(arguments) => local::supervise(&arguments).await,
         Command::Apiserver(config) => apiserver::run(*config, shutdown()).await,
         Command::Scheduler(config) => scheduler::run(*config, shutdown()).await,
@@ -132,5 +176,20 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::ClusterController(config) => cluster_controller::run(*config, shutdown()).await,
         Command::Dns(config) => dns::run(*config, shutdown()).await,
         Command::NodeAgent(config) => node_agent::run(*config, shutdown()).await,
+        Command::Node(config) => node::run(*config, shutdown()).await,
+        Command::Kubeconfig(arguments) => kubeconfig::run(&arguments),
+        Command::Ready(arguments) => ready::run(&arguments).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_line_is_sound() {
+        Arguments::command().debug_assert();
     }
 }

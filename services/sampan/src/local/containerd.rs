@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cri::v1::ContainerState;
+use node_agent::network::cni;
 use tokio::task::JoinSet;
 
 use super::layout::{Cluster, Layout};
@@ -25,13 +26,25 @@ const CNI_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// Writes the configuration of a node's containerd and pod network; returns the configuration's path.
 pub fn configure(layout: &Layout, cluster: &Cluster, node: u8) -> Result<PathBuf> {
     let name = Cluster::node_name(node);
-    let socket = layout.containerd_socket(cluster, node);
-    let run = socket.parent().context("the socket lies in a folder")?;
-    std::fs::create_dir_all(run).with_context(|| format!("cannot make {}", run.display()))?;
     let home = layout.folder(&format!("nodes/{name}"))?;
-    layout.write(&format!("nodes/{name}/cni/10-sampan.conflist"), &conflist(cluster, node))?;
-    layout.folder(&format!("nodes/{name}/certs.d"))?;
-    layout.write(&format!("nodes/{name}/containerd.toml"), &config(&home, run, &socket))
+    let leases = PathBuf::from(format!("/run/sampan-{}/node-{node}/cni", cluster.id));
+    let plugins = home.join("cni");
+    cni::write(&plugins, &cni::conflist(&network::pod_cidr(node), &leases))
+        .with_context(|| format!("cannot write into {}", plugins.display()))?;
+    write_config(&home, &plugins, &layout.containerd_socket(cluster, node))
+}
+
+/// Writes the configuration of a containerd that keeps its data in `home`, looks for its pod network in `plugins` and
+/// listens at `socket`.
+pub fn write_config(home: &Path, plugins: &Path, socket: &Path) -> Result<PathBuf> {
+    let run = socket.parent().context("the socket lies in a folder")?;
+    for folder in [run, plugins, &home.join("certs.d")] {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let path = home.join("containerd.toml");
+    std::fs::write(&path, config(home, run, plugins, socket))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 /// Puts the pause image into a node's containerd.
@@ -78,12 +91,12 @@ async fn stop_pod(client: cri::Client, sandbox: String) -> Result<()> {
 
 /// `restrict_oom_score_adj` lets pods start where the machine forbids lowering the score, as in many VMs and
 /// containers. The streaming server listens on loopback only: the node opens no port.
-fn config(home: &Path, run: &Path, socket: &Path) -> String {
+fn config(home: &Path, run: &Path, plugins: &Path, socket: &Path) -> String {
     let cni = CNI_FOLDERS.iter().find(|folder| Path::new(folder).is_dir()).unwrap_or(&CNI_FOLDERS[0]);
     let home = home.display();
-    let (run, socket) = (run.display(), socket.display());
+    let (run, plugins, socket) = (run.display(), plugins.display(), socket.display());
     format!(
-        r#"# Written by `sampan up`; changes are lost at the next start.
+        r#"# Written by sampan; changes are lost at the next start.
 version = 2
 root = "{home}/containerd"
 state = "{run}/state"
@@ -101,33 +114,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni}"
-    conf_dir = "{home}/cni"
+    conf_dir = "{plugins}"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{home}/certs.d"
 "#
     )
-}
-
-/// Each pod of a node has a link of its own to it. On a bridge, answers from one pod to another would pass by what
-/// Services need to see of them, unless the kernel was told otherwise. What leaves the pods' network is masqueraded
-/// by the agent, which knows the whole of it.
-fn conflist(cluster: &Cluster, node: u8) -> String {
-    let subnet = network::pod_cidr(node);
-    serde_json::json!({
-        "cniVersion": "0.4.0",
-        "name": "sampan",
-        "plugins": [
-            {
-                "type": "ptp", "ipMasq": false,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": format!("/run/sampan-{}/node-{node}/cni", cluster.id),
-                    "ranges": [[{"subnet": subnet}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": true}},
-        ],
-    })
-    .to_string()
 }

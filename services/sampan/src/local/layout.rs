@@ -1,13 +1,15 @@
 //! Where a local cluster keeps what, and which ports it was given.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+
+use super::network;
 
 /// What `up` decided once and every later start reads again: `cluster.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +24,12 @@ pub struct Cluster {
     pub nats_port: u16,
     /// First of the ports for `/readyz` and `/metrics`, one a unit.
     pub admin_port: u16,
-    /// Password of each bus user.
-    pub bus_password: String,
+    /// What pods do not get of a node, by its number.
+    #[serde(default)]
+    pub system_reserved: BTreeMap<u8, String>,
+    /// Where other machines reach this one, if they are to: bus, API server and name server listen there.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
 }
 
 /// The folders and files of a cluster, from its data directory.
@@ -91,12 +97,14 @@ impl Layout {
         }
     }
 
-    /// Keeps the cluster for later starts; it holds a password, so only its owner reads it.
+    /// Keeps the cluster for later starts.
     pub fn keep(&self, cluster: &Cluster) -> Result<()> {
-        self.write("cluster.json", &serde_json::to_string_pretty(cluster)?)?;
-        let path = self.root.join("cluster.json");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-            .with_context(|| format!("cannot protect {}", path.display()))
+        self.write("cluster.json", &serde_json::to_string_pretty(cluster)?).map(drop)
+    }
+
+    /// The credentials of a node's agent on the bus.
+    pub fn node_credentials(&self, node: u8) -> PathBuf {
+        self.root.join("nodes").join(Cluster::node_name(node)).join("bus.creds")
     }
 
     /// Writes a file under the data directory.
@@ -122,7 +130,8 @@ impl Cluster {
             api_port,
             nats_port: free_ports(1)?,
             admin_port: free_ports(PORTS)?,
-            bus_password: format!("{:032x}", random.random::<u128>()),
+            system_reserved: BTreeMap::new(),
+            address: None,
         })
     }
 
@@ -136,9 +145,22 @@ impl Cluster {
         self.admin_port + ADMIN_PORTS
     }
 
-    /// Where nats-server listens: on loopback, and with several nodes where their namespaces reach it.
+    /// Where nats-server listens: where other machines reach this one, or on loopback, and with several nodes where
+    /// their namespaces reach it.
     pub fn nats_host(&self) -> Ipv4Addr {
-        if self.nodes > 1 { crate::local::network::GATEWAY } else { Ipv4Addr::LOCALHOST }
+        let own = if self.nodes > 1 { network::GATEWAY } else { Ipv4Addr::LOCALHOST };
+        self.address.unwrap_or(own)
+    }
+
+    /// Where the cluster's parts find the bus. What leaves the machine is nobody's to read.
+    pub fn bus_url(&self) -> String {
+        let scheme = if self.address.is_some() { "tls" } else { "nats" };
+        format!("{scheme}://{}:{}", self.nats_host(), self.nats_port)
+    }
+
+    /// Where pods of every node reach what runs on this machine.
+    pub fn host(&self) -> Ipv4Addr {
+        self.address.unwrap_or(network::GATEWAY)
     }
 }
 

@@ -1,5 +1,6 @@
-//! `up`, `down`, `clean`, `status` and `image load`, as the user types them.
+//! `up`, `down`, `clean` and `image load`, as the user types them, and how the units are.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -80,25 +81,36 @@ pub async fn clean(arguments: &ClusterArguments) -> Result<()> {
     Ok(())
 }
 
-/// Prints a line for each unit.
-pub async fn status(arguments: &ClusterArguments) -> Result<()> {
+/// How a unit is.
+pub struct UnitState {
+    /// Its name.
+    pub name: String,
+    /// Its process, if it runs.
+    pub pid: Option<i32>,
+    /// Why it is not ready, if it is not.
+    pub problem: Option<String>,
+    /// Its metrics, where it has any.
+    pub metrics: String,
+}
+
+/// How each unit of the cluster is.
+pub async fn unit_states(arguments: &ClusterArguments) -> Result<Vec<UnitState>> {
     let layout = Layout::open(&arguments.data_dir)?;
     let Some(cluster) = layout.cluster()? else {
         bail!("there is no cluster in {}", layout.root().display())
     };
     let programs = Programs { sampan: "sampan".into(), nats: "nats-server".into() };
-    let mut all_ready = true;
+    let mut states = Vec::new();
     for unit in units::all(&layout, &cluster, &programs) {
-        let state = state(&layout, &unit).await;
-        all_ready &= state.is_ok();
         let pid = process::running(&layout.pid_file(&unit.name), unit.mark());
-        let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-        println!("{:<20} {pid:>8}  {}", unit.name, state.err().unwrap_or_else(|| "ready".to_owned()));
+        let problem = state(&layout, &unit).await.err();
+        let metrics = match unit.admin.filter(|_| pid.is_some()) {
+            Some(address) => ask(address, "/metrics").await.unwrap_or_default(),
+            None => String::new(),
+        };
+        states.push(UnitState { name: unit.name, pid, problem, metrics });
     }
-    if !all_ready {
-        bail!("not everything is ready");
-    }
-    Ok(())
+    Ok(states)
 }
 
 /// Loads image archives on every node.
@@ -140,6 +152,7 @@ fn on_path(program: &str) -> bool {
 }
 
 fn open_cluster(layout: &Layout, arguments: &UpArguments) -> Result<Cluster> {
+    let reserved: BTreeMap<u8, String> = arguments.system_reserved.iter().cloned().collect();
     match layout.cluster()? {
         Some(cluster) if cluster.nodes != arguments.nodes => bail!(
             "the cluster in {} has {} node(s), not {}: `sampan clean` removes it",
@@ -147,16 +160,48 @@ fn open_cluster(layout: &Layout, arguments: &UpArguments) -> Result<Cluster> {
             cluster.nodes,
             arguments.nodes
         ),
+        Some(cluster) if !arguments.system_reserved.is_empty() && cluster.system_reserved != reserved => {
+            bail!(
+                "the nodes of the cluster in {} have other reservations: `sampan clean` removes it",
+                layout.root().display()
+            )
+        }
+        Some(cluster) if arguments.address.is_some() && cluster.address != arguments.address => bail!(
+            "the cluster in {} is not reached at {}: `sampan clean` removes it",
+            layout.root().display(),
+            arguments.address.map_or_else(String::new, |address| address.to_string())
+        ),
+        Some(_) if !layout.root().join("bus").exists() => bail!(
+            "the cluster in {} was made before nodes had credentials of their own: `sampan clean` removes it",
+            layout.root().display()
+        ),
         Some(cluster) => Ok(cluster),
         None => {
+            check_address(arguments)?;
             let address = SocketAddr::from(([127, 0, 0, 1], arguments.api_port));
             std::net::TcpListener::bind(address)
                 .with_context(|| format!("cannot listen at {address}: choose another with --api-port"))?;
-            let cluster = Cluster::new(arguments.nodes, arguments.api_port)?;
+            if let Some(node) = reserved.keys().find(|node| !(1..=arguments.nodes).contains(node)) {
+                bail!("there is no node {node} to reserve anything of: --nodes is {}", arguments.nodes);
+            }
+            let new = Cluster::new(arguments.nodes, arguments.api_port)?;
+            let cluster = Cluster { system_reserved: reserved, address: arguments.address, ..new };
+            layout.folder("bus")?;
             layout.keep(&cluster)?;
             Ok(cluster)
         }
     }
+}
+
+/// Nodes in namespaces of this machine have addresses that nobody else reaches.
+fn check_address(arguments: &UpArguments) -> Result<()> {
+    let Some(address) = arguments.address else { return Ok(()) };
+    if arguments.nodes > 1 {
+        bail!("--address is for one node: several have a network of their own inside this machine");
+    }
+    std::net::TcpListener::bind((address, 0))
+        .with_context(|| format!("{address} is not an address of this machine"))?;
+    Ok(())
 }
 
 /// Ends units whose supervisor died before them; the new one starts its own.
@@ -210,20 +255,28 @@ async fn state(layout: &Layout, unit: &Unit) -> Result<(), String> {
     }
 }
 
-/// Asks `/readyz`.
 async fn ready(address: SocketAddr) -> Result<(), String> {
+    let reply = ask(address, "/readyz").await?;
+    match reply.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        _ => Err(reply.split("\r\n\r\n").nth(1).unwrap_or("not ready").trim().to_owned()),
+    }
+}
+
+/// The whole answer of a unit, its head included.
+async fn ask(address: SocketAddr, path: &str) -> Result<String, String> {
     const PATIENCE: Duration = Duration::from_secs(2);
+    /// A report is short and metrics are some hundred kilobytes; more than this is neither.
+    const ANSWER_BYTES: u64 = 4 << 20;
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
         let mut reply = String::new();
-        // A readiness report is short; more than this is not one.
-        stream.take(64 * 1024).read_to_string(&mut reply).await?;
+        stream.take(ANSWER_BYTES).read_to_string(&mut reply).await?;
         Ok::<_, std::io::Error>(reply)
     };
     match timeout(PATIENCE, ask).await {
-        Ok(Ok(reply)) if reply.split(' ').nth(1) == Some("200") => Ok(()),
-        Ok(Ok(reply)) => Err(reply.split("\r\n\r\n").nth(1).unwrap_or("not ready").trim().to_owned()),
+        Ok(Ok(reply)) => Ok(reply),
         Ok(Err(error)) => Err(format!("{address}: {error}")),
         Err(_) => Err(format!("{address} does not answer")),
     }

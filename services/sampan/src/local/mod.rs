@@ -9,18 +9,18 @@
 //! `layout` says where everything lies, `units` what is to run (pure), the rest makes it so.
 //! Containers are children of their containerd shims, so they outlive everything here but `down`.
 
-mod containerd;
+pub mod containerd;
 mod layout;
 mod lifecycle;
 mod nats;
 mod network;
-mod process;
+pub mod process;
 mod supervisor;
 mod units;
 
 use std::path::PathBuf;
 
-pub use lifecycle::{clean, down, image_load, status, up};
+pub use lifecycle::{UnitState, clean, down, image_load, unit_states, up};
 pub use supervisor::supervise;
 
 /// Which local cluster.
@@ -43,7 +43,21 @@ pub struct UpArguments {
     /// Port of the API server on 127.0.0.1
     #[arg(long, default_value_t = 6443)]
     pub api_port: u16,
+    /// Address of this machine at which other machines reach it and may join; with one node only
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<std::net::Ipv4Addr>,
+    /// What pods do not get of a node, as 1:memory=2Gi; may be given for several nodes
+    #[arg(long, value_parser = reservation, value_name = "NODE:RESOURCE=QUANTITY,…")]
+    pub system_reserved: Vec<(u8, String)>,
     /// How long to wait until everything is ready, in seconds
     #[arg(long, default_value_t = 60)]
     pub timeout: u64,
+}
+
+/// `1:memory=2Gi`
+fn reservation(text: &str) -> Result<(u8, String), String> {
+    let (node, amounts) = text.split_once(':').ok_or("it is written node:resource=quantity")?;
+    let node = node.parse().map_err(|_| format!("{node:?} is not the number of a node"))?;
+    amounts.parse::<node_agent::node::reserved::Reserved>().map_err(|error| error.to_string())?;
+    Ok((node, amounts.to_owned()))
 }

@@ -1,48 +1,38 @@
-//! The configuration of the local nats-server, and where its binary is.
+//! The local nats-server's configuration and keys, and where its binary is.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use bus::security::{Listen, Server};
 
 use super::layout::{Cluster, Layout};
+use crate::bus_keys::BusKeys;
 
 /// The oldest release with what the store needs (a stream that begins above a sequence, ordered consumers by push).
 const OLDEST: (u32, u32) = (2, 12);
 
-/// The text of the server's configuration file.
-///
-/// `sync_interval: always`: one server alone acknowledges a write after it is on the disk.
-/// `max_payload`: the API takes objects of 3 MB, and a transaction with one travels alone.
-pub fn config(layout: &Layout, cluster: &Cluster) -> String {
-    let store = layout.root().join("nats");
-    let host = cluster.nats_host();
-    let Cluster { nats_port, bus_password, .. } = cluster;
-    format!(
-        r#"# Written by `sampan up`; changes are lost at the next start.
-server_name: "sampan"
-listen: "{host}:{nats_port}"
-max_payload: 8MB
-max_pending: 64MB
-jetstream {{
-  store_dir: {store:?}
-  sync_interval: always
-}}
-authorization {{
-  users: [
-    {{ user: "apiserver", password: "{bus_password}" }}
-    # Everybody reads the log; only API servers write it.
-    {{ user: "service", password: "{bus_password}", permissions: {{
-        publish: {{ deny: ["state.>", "events.>", "checkpoint.>", "$JS.API.STREAM.CREATE.>",
-                          "$JS.API.STREAM.DELETE.>", "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.UPDATE.>",
-                          "$JS.API.STREAM.MSG.DELETE.>"] }} }} }}
-    {{ user: "node", password: "{bus_password}", permissions: {{
-        publish: {{ allow: ["attach.>", "report.>", "token.>", "hb.>", "stream.>", "_INBOX.>"] }}
-        subscribe: {{ allow: ["node.>", "stream.>", "_INBOX.>"] }} }} }}
-  ]
-}}
-"#
-    )
+/// Makes the keys of the bus that are missing, nats-server's configuration, and each node's credentials.
+pub fn configure(layout: &Layout, cluster: &Cluster) -> Result<()> {
+    let keys = BusKeys::prepare(&layout.root().join("bus"))?;
+    let tls = match cluster.address {
+        Some(address) => Some(keys.certificate(&layout.root().join("apiserver"), &[address.to_string()])?),
+        None => None,
+    };
+    let server = Server {
+        name: "sampan".to_owned(),
+        listen: Listen { host: cluster.nats_host().to_string(), port: cluster.nats_port },
+        store: layout.root().join("nats"),
+        tls,
+        monitor: None,
+    };
+    keys.write_server_config(&server)?;
+    for node in 1..=cluster.nodes {
+        let file = layout.node_credentials(node);
+        layout.folder(&format!("nodes/{}", Cluster::node_name(node)))?;
+        keys.issue_node(&Cluster::node_name(node), &file)?;
+    }
+    Ok(())
 }
 
 /// The nats-server on PATH, which `make` extends by what `make setup` installed.

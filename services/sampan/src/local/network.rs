@@ -22,6 +22,8 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 const NODES: &str = "10.88.0.0/24";
 /// The addresses of all pods.
 pub const PODS: &str = "10.244.0.0/16";
+/// The part of it that nodes which join get theirs from: those of this machine have the first ones.
+pub const FURTHER_PODS: &str = "10.244.128.0/17";
 /// The table that node agents keep for Services; that of a node in the machine's own network goes with the cluster.
 const SERVICES_TABLE: &str = "sampan";
 

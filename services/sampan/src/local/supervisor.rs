@@ -68,7 +68,7 @@ pub async fn supervise(arguments: &ClusterArguments) -> Result<()> {
 
 fn prepare(layout: &Layout, cluster: &Cluster) -> Result<()> {
     network::prepare(cluster)?;
-    layout.write("nats.conf", &nats::config(layout, cluster))?;
+    nats::configure(layout, cluster)?;
     for node in 1..=cluster.nodes {
         containerd::configure(layout, cluster, node)?;
     }

@@ -104,7 +104,7 @@ fn nats(layout: &Layout, programs: &Programs) -> Unit {
     Unit {
         name: "nats".to_owned(),
         group: Group::Bus,
-        command: vec![programs.nats.clone().into(), "-c".into(), layout.root().join("nats.conf").into()],
+        command: vec![programs.nats.clone().into(), "-c".into(), layout.root().join("bus/nats.conf").into()],
         environment: vec![("GOMEMLIMIT", NATS_MEMORY.to_owned())],
         namespace: None,
         admin: None,
@@ -125,7 +125,7 @@ fn runtime(layout: &Layout, cluster: &Cluster, node: u8) -> Unit {
 
 fn service(layout: &Layout, cluster: &Cluster, programs: &Programs, name: &str, port: u16) -> Unit {
     let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let user = if name == "apiserver" { "apiserver" } else { "service" };
+    let credentials = if name == "apiserver" { "bus/apiserver.creds" } else { "bus/service.creds" };
     let mut command = command(programs, name, admin);
     let certificates = layout.root().join("apiserver");
     match name {
@@ -134,13 +134,21 @@ fn service(layout: &Layout, cluster: &Cluster, programs: &Programs, name: &str, 
             command.extend(["--bind".into(), bind.into(), "--data-dir".into(), certificates.into()]);
             command.extend(["--kubeconfig".into(), layout.kubeconfig().into()]);
             // Pods do not reach the machine's loopback.
-            let pods = format!("{}:{}", network::GATEWAY, cluster.api_port);
+            let pods = format!("{}:{}", cluster.host(), cluster.api_port);
             command.extend(["--bind-also".into(), pods.into()]);
-            command.extend(["--advertise-address".into(), network::GATEWAY.to_string().into()]);
+            command.extend(["--advertise-address".into(), cluster.host().to_string().into()]);
+            command.extend(["--node-signer".into(), layout.root().join("bus/node-signer.json").into()]);
+            command.extend(["--cluster-cidr".into(), network::PODS.into()]);
+            if cluster.address.is_some() {
+                command.extend(["--bus-advertise".into(), cluster.bus_url().into()]);
+            }
         }
-        "cluster-controller" => command.extend(["--ca-file".into(), certificates.join("ca.crt").into()]),
+        "cluster-controller" => {
+            command.extend(["--ca-file".into(), certificates.join("ca.crt").into()]);
+            command.extend(["--cluster-cidr".into(), network::FURTHER_PODS.into()]);
+        }
         "dns" => {
-            let bind = format!("{}:{}", network::GATEWAY, cluster.dns_port());
+            let bind = format!("{}:{}", cluster.host(), cluster.dns_port());
             command.extend(["--bind".into(), bind.into(), "--cluster-ip".into(), DNS_ADDRESS.into()]);
         }
         _ => {}
@@ -149,7 +157,7 @@ fn service(layout: &Layout, cluster: &Cluster, programs: &Programs, name: &str, 
         name: name.to_owned(),
         group: Group::Service,
         command,
-        environment: vec![bus_address(cluster, user)],
+        environment: bus(layout, cluster, layout.root().join(credentials)),
         namespace: None,
         admin: Some(admin),
     }
@@ -157,8 +165,8 @@ fn service(layout: &Layout, cluster: &Cluster, programs: &Programs, name: &str, 
 
 fn agent(layout: &Layout, cluster: &Cluster, programs: &Programs, node: u8, port: u16) -> Unit {
     let namespace = network::namespace(cluster, node);
-    let address = namespace.as_ref().map(|_| network::node_address(node));
-    let admin = SocketAddr::from((address.unwrap_or(Ipv4Addr::LOCALHOST), port));
+    let own = namespace.as_ref().map(|_| network::node_address(node));
+    let admin = SocketAddr::from((own.unwrap_or(Ipv4Addr::LOCALHOST), port));
     let mut command = command(programs, "node-agent", admin);
     let name = Cluster::node_name(node);
     let home = layout.root().join("nodes").join(&name).join("agent");
@@ -167,14 +175,18 @@ fn agent(layout: &Layout, cluster: &Cluster, programs: &Programs, node: u8, port
     command.extend(["--pause-image".into(), containerd::PAUSE_IMAGE.into()]);
     command.extend(["--cluster-dns".into(), DNS_ADDRESS.into()]);
     command.extend(["--cluster-cidr".into(), network::PODS.into()]);
-    if let Some(address) = address {
+    if let Some(amounts) = cluster.system_reserved.get(&node) {
+        command.extend(["--system-reserved".into(), amounts.into()]);
+    }
+    command.extend(["--pod-cidr".into(), network::pod_cidr(node).into()]);
+    if let Some(address) = own.or(cluster.address) {
         command.extend(["--node-ip".into(), address.to_string().into()]);
     }
     Unit {
         name: format!("node-agent-{node}"),
         group: Group::Service,
         command,
-        environment: vec![bus_address(cluster, "node")],
+        environment: bus(layout, cluster, layout.node_credentials(node)),
         namespace,
         admin: Some(admin),
     }
@@ -184,8 +196,14 @@ fn command(programs: &Programs, name: &str, admin: SocketAddr) -> Vec<OsString> 
     vec![programs.sampan.clone().into(), name.into(), "--admin-addr".into(), admin.to_string().into()]
 }
 
-/// In the environment, not on the command line, which everybody on the machine can read.
-fn bus_address(cluster: &Cluster, user: &str) -> (&'static str, String) {
-    let Cluster { nats_port, bus_password, .. } = cluster;
-    ("SAMPAN_NATS_URL", format!("nats://{user}:{bus_password}@{}:{nats_port}", cluster.nats_host()))
+/// Where the bus is, and who the unit is on it.
+fn bus(layout: &Layout, cluster: &Cluster, credentials: PathBuf) -> Vec<(&'static str, String)> {
+    let mut environment = vec![
+        ("SAMPAN_NATS_URL", cluster.bus_url()),
+        ("SAMPAN_BUS_CREDENTIALS", credentials.display().to_string()),
+    ];
+    if cluster.address.is_some() {
+        environment.push(("SAMPAN_BUS_CA", layout.root().join("apiserver/ca.crt").display().to_string()));
+    }
+    environment
 }
