@@ -77,7 +77,8 @@ pub async fn run(arguments: &TraceArguments) -> Result<()> {
         bail!("nothing is known of the way of pod {name}");
     }
     print!("{}", table(&hops));
-    if let Some(trace) = hops.iter().find_map(|hop| hop.trace.as_deref()) {
+    // A `traceparent` names the trace, and then the span in it.
+    if let Some(trace) = hops.iter().find_map(|hop| hop.trace.as_deref()?.split('-').nth(1)) {
         println!("\ntrace {trace}");
     }
     Ok(())
