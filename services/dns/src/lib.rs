@@ -97,6 +97,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
         () = follow(&handler, store.clone(), &complete) => {}
         () = client::controller::run(announcer, store, writer.clone(), shutdown.clone()) => {}
         ended = server.block_until_done() => ended.context("the server ended")?,
+        // A write that is under way may be answered yet, but not where the bus is gone as well.
+        () = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LEAVE_PATIENCE).await;
+        } => {}
     }
     let farewell = writer.one(Announcer::farewell(advertised));
     if !matches!(tokio::time::timeout(LEAVE_PATIENCE, farewell).await, Ok(Ok(_))) {

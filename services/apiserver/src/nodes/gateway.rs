@@ -31,6 +31,8 @@ const BURST: usize = 1024;
 const SILENCE: SignedDuration = SignedDuration::from_secs(60);
 /// Before the state is read again after the watch was cut off: it is being read again itself.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Where the bus is gone as well, its agents notice by themselves, and the server need not wait to say so.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// Nodes that are silent for so long have no Lease to show any more.
 const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
@@ -87,8 +89,10 @@ impl Gateway {
                 self.tell(node, &session.broken()).await;
             }
             // What is only buffered goes down with the process.
-            if let Err(error) = self.bus.flush().await {
-                debug!("the agents cannot be told to attach again: {error}");
+            match tokio::time::timeout(GOODBYE_PATIENCE, self.bus.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!("the agents cannot be told to attach again: {error}"),
+                Err(_) => debug!("the agents cannot be told to attach again: the bus is gone"),
             }
             if !shutdown.is_cancelled() {
                 tokio::time::sleep(PAUSE).await;
