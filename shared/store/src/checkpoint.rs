@@ -19,6 +19,7 @@ mod janitor;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use model::{Class, Revision};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 
 use crate::history::{Batch, History};
@@ -81,6 +82,15 @@ pub(crate) async fn load(log: &dyn Log, partition: &Partition) -> Result<bool, L
     Ok(true)
 }
 
+/// Work that takes a while goes to a thread of its own. A runtime of one thread is a test's or a simulation's: there it
+/// is a task like others, so that the order of things does not depend on a second thread.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::CurrentThread => tokio::spawn(async move { work() }),
+        _ => tokio::task::spawn_blocking(work),
+    }
+}
+
 // === impl Loaded ===
 
 impl Loaded {
@@ -99,7 +109,7 @@ impl Loaded {
         let mut decoding = VecDeque::new();
         for _ in 0..count {
             let chunk = chunks.next().await?;
-            decoding.push_back(tokio::task::spawn_blocking(move || Part::decode(&chunk)));
+            decoding.push_back(aside(move || Part::decode(&chunk)));
             if decoding.len() > DECODE_AHEAD
                 && let Some(part) = decoding.pop_front()
             {

@@ -39,12 +39,14 @@ pub struct Faults {
     pub lost_request: f64,
 }
 
-/// The log. Clones are the same log.
+/// A way to the log, with faults of its own. Clones are the same way.
 #[derive(Clone)]
-pub struct MemoryLog(Arc<Shared>);
+pub struct MemoryLog {
+    log: Arc<Shared>,
+    faults: Arc<Mutex<Faults>>,
+}
 
 struct Shared {
-    faults: Faults,
     started: Instant,
     kept: Mutex<Kept>,
     /// Counts what readers may have to look at: appends, and crashes.
@@ -74,7 +76,7 @@ struct Messages {
 }
 
 struct MemoryTail {
-    log: Arc<Shared>,
+    way: MemoryLog,
     stream: Stream,
     classes: Vec<Class>,
     next: u64,
@@ -82,12 +84,12 @@ struct MemoryTail {
 }
 
 struct MemoryChunks {
-    log: Arc<Shared>,
+    way: MemoryLog,
     next: ChunkName,
 }
 
 /// The log's clock starts here, in milliseconds since 1970: the first of January 2024.
-const EPOCH: u64 = 1_704_067_200_000;
+pub const EPOCH: u64 = 1_704_067_200_000;
 
 /// Time after which an append without acknowledgement is given up.
 const ACK_WAIT: Duration = Duration::from_secs(2);
@@ -104,8 +106,7 @@ impl MemoryLog {
     pub fn starting_at(seed: u64, faults: Faults, first: u64) -> Self {
         let messages = || Messages { first, entries: Vec::new(), ids: HashMap::new() };
         let streams = [(Stream::State, messages()), (Stream::Events, messages())];
-        MemoryLog(Arc::new(Shared {
-            faults,
+        let log = Arc::new(Shared {
             started: Instant::now(),
             kept: Mutex::new(Kept {
                 random: StdRng::seed_from_u64(seed),
@@ -115,12 +116,23 @@ impl MemoryLog {
                 writes: 0,
             }),
             news: watch::Sender::new(News::default()),
-        }))
+        });
+        MemoryLog { log, faults: Arc::new(Mutex::new(faults)) }
+    }
+
+    /// Another way to the same log: another process's.
+    pub fn with_faults(&self, faults: Faults) -> Self {
+        MemoryLog { log: self.log.clone(), faults: Arc::new(Mutex::new(faults)) }
+    }
+
+    /// From now on, these faults on this way.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.faults.lock() = faults;
     }
 
     /// The log goes away: nothing is answered and every tail breaks. What it holds stays.
     pub fn crash(&self) {
-        self.0.news.send_modify(|news| {
+        self.log.news.send_modify(|news| {
             news.crashes += 1;
             news.down = true;
         });
@@ -128,12 +140,54 @@ impl MemoryLog {
 
     /// The log is back.
     pub fn restart(&self) {
-        self.0.news.send_modify(|news| news.down = false);
+        self.log.news.send_modify(|news| news.down = false);
     }
 
     /// Appends bytes as they are, without faults.
     pub fn append_raw(&self, class: Class, payload: Bytes) -> u64 {
-        self.0.store(class, None, payload)
+        self.log.store(class, None, payload)
+    }
+
+    fn faults(&self) -> Faults {
+        *self.faults.lock()
+    }
+
+    fn happens(&self, chance: f64) -> bool {
+        chance > 0.0 && self.log.kept.lock().random.random_bool(chance)
+    }
+
+    async fn take_time(&self) {
+        self.wait_up_to(self.faults().delay).await;
+    }
+
+    async fn wait_up_to(&self, longest: Duration) {
+        if !longest.is_zero() {
+            let time = self.log.kept.lock().random.random_range(Duration::ZERO..=longest);
+            tokio::time::sleep(time).await;
+        }
+    }
+
+    /// A request that takes time and may fail.
+    async fn request(&self) -> Result<(), LogError> {
+        self.take_time().await;
+        self.log.reachable()?;
+        match self.happens(self.faults().lost_request) {
+            true => Err(LogError::Unreachable("no answer".into())),
+            false => Ok(()),
+        }
+    }
+
+    async fn no_ack(&self) -> Result<u64, LogError> {
+        tokio::time::sleep(ACK_WAIT).await;
+        Err(LogError::Unreachable("no acknowledgement".into()))
+    }
+
+    fn store_again(&self, class: Class, payload: Bytes) {
+        let way = self.clone();
+        tokio::spawn(async move {
+            way.wait_up_to(way.faults().late).await;
+            way.log.store(class, None, payload);
+        });
     }
 }
 
@@ -145,20 +199,20 @@ impl Log for MemoryLog {
         payload: Bytes,
     ) -> BoxFuture<'a, Result<u64, LogError>> {
         async move {
-            self.0.take_time().await;
-            self.0.reachable()?;
-            if self.0.happens(self.0.faults.lost_append) {
-                return self.0.no_ack().await;
+            self.take_time().await;
+            self.log.reachable()?;
+            if self.happens(self.faults().lost_append) {
+                return self.no_ack().await;
             }
-            let sequence = self.0.store(class, Some(id), payload.clone());
-            if self.0.happens(self.0.faults.duplicate) {
-                self.0.store_again(class, payload);
+            let sequence = self.log.store(class, Some(id), payload.clone());
+            if self.happens(self.faults().duplicate) {
+                self.store_again(class, payload);
             }
-            if self.0.happens(self.0.faults.lost_ack) {
-                return self.0.no_ack().await;
+            if self.happens(self.faults().lost_ack) {
+                return self.no_ack().await;
             }
-            self.0.take_time().await;
-            self.0.reachable()?;
+            self.take_time().await;
+            self.log.reachable()?;
             Ok(sequence)
         }
         .boxed()
@@ -166,27 +220,27 @@ impl Log for MemoryLog {
 
     fn read<'a>(&'a self, classes: &'a [Class], from: u64) -> BoxFuture<'a, Result<Box<dyn Tail>, LogError>> {
         async move {
-            self.0.request().await?;
+            self.request().await?;
             let stream = stream_of(classes);
-            let crashes = self.0.news.borrow().crashes;
-            let (log, classes) = (self.0.clone(), classes.to_vec());
-            Ok(Box::new(MemoryTail { log, stream, classes, next: from, crashes }) as Box<dyn Tail>)
+            let crashes = self.log.news.borrow().crashes;
+            let (way, classes) = (self.clone(), classes.to_vec());
+            Ok(Box::new(MemoryTail { way, stream, classes, next: from, crashes }) as Box<dyn Tail>)
         }
         .boxed()
     }
 
     fn bounds(&self, stream: Stream) -> BoxFuture<'_, Result<Bounds, LogError>> {
         async move {
-            self.0.request().await?;
-            Ok(self.0.kept.lock().streams[&stream].bounds())
+            self.request().await?;
+            Ok(self.log.kept.lock().streams[&stream].bounds())
         }
         .boxed()
     }
 
     fn ends<'a>(&'a self, classes: &'a [Class]) -> BoxFuture<'a, Result<Ends, LogError>> {
         async move {
-            self.0.request().await?;
-            let kept = self.0.kept.lock();
+            self.request().await?;
+            let kept = self.log.kept.lock();
             let messages = &kept.streams[&stream_of(classes)];
             let newest = messages.entries.iter().rfind(|entry| classes.contains(&entry.class));
             Ok(Ends { stream: messages.bounds().last, classes: newest.map_or(0, |entry| entry.sequence) })
@@ -196,8 +250,8 @@ impl Log for MemoryLog {
 
     fn purge(&self, stream: Stream, before: u64) -> BoxFuture<'_, Result<(), LogError>> {
         async move {
-            self.0.request().await?;
-            let mut kept = self.0.kept.lock();
+            self.request().await?;
+            let mut kept = self.log.kept.lock();
             let messages = kept.messages(stream);
             let count = before.saturating_sub(messages.first).min(messages.entries.len() as u64);
             messages.entries.drain(..count as usize);
@@ -209,17 +263,17 @@ impl Log for MemoryLog {
 
     fn pointer(&self, stream: Stream) -> BoxFuture<'_, Result<Option<Pointer>, LogError>> {
         async move {
-            self.0.request().await?;
-            Ok(self.0.kept.lock().pointers.get(&stream).cloned())
+            self.request().await?;
+            Ok(self.log.kept.lock().pointers.get(&stream).cloned())
         }
         .boxed()
     }
 
     fn point(&self, stream: Stream, value: Bytes, replaces: u64) -> BoxFuture<'_, Result<(), LogError>> {
         async move {
-            self.0.request().await?;
+            self.request().await?;
             {
-                let mut kept = self.0.kept.lock();
+                let mut kept = self.log.kept.lock();
                 let version = kept.pointers.get(&stream).map_or(0, |pointer| pointer.version);
                 if version != replaces {
                     return Err(LogError::Overtaken(format!("the pointer is at {version}, not {replaces}")));
@@ -228,15 +282,15 @@ impl Log for MemoryLog {
                 let version = kept.writes;
                 kept.pointers.insert(stream, Pointer { value, version });
             }
-            self.0.request().await
+            self.request().await
         }
         .boxed()
     }
 
     fn write_chunk(&self, name: ChunkName, chunk: Bytes) -> BoxFuture<'_, Result<(), LogError>> {
         async move {
-            self.0.request().await?;
-            let mut kept = self.0.kept.lock();
+            self.request().await?;
+            let mut kept = self.log.kept.lock();
             kept.writes += 1;
             let written = kept.writes;
             kept.chunks.insert(name, (written, chunk));
@@ -247,16 +301,16 @@ impl Log for MemoryLog {
 
     fn read_chunks(&self, first: ChunkName, _count: u64) -> BoxFuture<'_, Result<Box<dyn Chunks>, LogError>> {
         async move {
-            self.0.request().await?;
-            Ok(Box::new(MemoryChunks { log: self.0.clone(), next: first }) as Box<dyn Chunks>)
+            self.request().await?;
+            Ok(Box::new(MemoryChunks { way: self.clone(), next: first }) as Box<dyn Chunks>)
         }
         .boxed()
     }
 
     fn drop_chunks(&self, newest: ChunkName, failed: bool) -> BoxFuture<'_, Result<(), LogError>> {
         async move {
-            self.0.request().await?;
-            let mut kept = self.0.kept.lock();
+            self.request().await?;
+            let mut kept = self.log.kept.lock();
             let own = |name: &ChunkName| name.checkpoint == newest.checkpoint;
             let first =
                 kept.chunks.iter().filter(|(name, _)| own(name)).map(|(_, (written, _))| *written).min();
@@ -270,7 +324,7 @@ impl Log for MemoryLog {
     }
 
     fn now(&self) -> u64 {
-        self.0.now()
+        self.log.now()
     }
 
     fn max_message(&self) -> usize {
@@ -290,41 +344,11 @@ impl Shared {
         EPOCH + self.started.elapsed().as_millis() as u64
     }
 
-    fn happens(&self, chance: f64) -> bool {
-        chance > 0.0 && self.kept.lock().random.random_bool(chance)
-    }
-
-    async fn take_time(&self) {
-        self.wait_up_to(self.faults.delay).await;
-    }
-
-    async fn wait_up_to(&self, longest: Duration) {
-        if !longest.is_zero() {
-            let time = self.kept.lock().random.random_range(Duration::ZERO..=longest);
-            tokio::time::sleep(time).await;
-        }
-    }
-
     fn reachable(&self) -> Result<(), LogError> {
         match self.news.borrow().down {
             true => Err(LogError::Unreachable("the log is away".into())),
             false => Ok(()),
         }
-    }
-
-    /// A request that takes time and may fail.
-    async fn request(&self) -> Result<(), LogError> {
-        self.take_time().await;
-        self.reachable()?;
-        match self.happens(self.faults.lost_request) {
-            true => Err(LogError::Unreachable("no answer".into())),
-            false => Ok(()),
-        }
-    }
-
-    async fn no_ack(&self) -> Result<u64, LogError> {
-        tokio::time::sleep(ACK_WAIT).await;
-        Err(LogError::Unreachable("no acknowledgement".into()))
     }
 
     fn store(&self, class: Class, id: Option<&str>, payload: Bytes) -> u64 {
@@ -344,14 +368,6 @@ impl Shared {
         };
         self.news.send_modify(|news| news.appends += 1);
         sequence
-    }
-
-    fn store_again(self: &Arc<Self>, class: Class, payload: Bytes) {
-        let log = self.clone();
-        tokio::spawn(async move {
-            log.wait_up_to(log.faults.late).await;
-            log.store(class, None, payload);
-        });
     }
 }
 
@@ -378,7 +394,7 @@ impl Messages {
 
 impl MemoryTail {
     fn intact(&self) -> Result<(), LogError> {
-        match self.log.news.borrow().crashes == self.crashes {
+        match self.way.log.news.borrow().crashes == self.crashes {
             true => Ok(()),
             false => Err(LogError::Unreachable("the log went away".into())),
         }
@@ -387,7 +403,7 @@ impl MemoryTail {
     /// The next message that is there; takes its place only when it is handed out.
     fn ready(&self) -> Result<Option<Entry>, LogError> {
         self.intact()?;
-        let kept = self.log.kept.lock();
+        let kept = self.way.log.kept.lock();
         let messages = &kept.streams[&self.stream];
         if self.next < messages.first {
             return Err(LogError::Unreachable("purged before it was read".into()));
@@ -399,13 +415,13 @@ impl MemoryTail {
 impl Tail for MemoryTail {
     fn next(&mut self) -> BoxFuture<'_, Result<Entry, LogError>> {
         async move {
-            let mut news = self.log.news.subscribe();
+            let mut news = self.way.log.news.subscribe();
             loop {
                 news.borrow_and_update();
                 if self.ready()?.is_some() {
-                    self.log.take_time().await;
+                    self.way.take_time().await;
                     let Some(entry) = self.ready()? else { continue };
-                    if self.log.happens(self.log.faults.broken_tail) {
+                    if self.way.happens(self.way.faults().broken_tail) {
                         return Err(LogError::Unreachable("the tail broke".into()));
                     }
                     self.next = entry.sequence + 1;
@@ -423,8 +439,8 @@ impl Tail for MemoryTail {
 impl Chunks for MemoryChunks {
     fn next(&mut self) -> BoxFuture<'_, Result<Bytes, LogError>> {
         async move {
-            self.log.request().await?;
-            let chunk = self.log.kept.lock().chunks.get(&self.next).map(|(_, chunk)| chunk.clone());
+            self.way.request().await?;
+            let chunk = self.way.log.kept.lock().chunks.get(&self.next).map(|(_, chunk)| chunk.clone());
             let chunk = chunk.ok_or_else(|| LogError::Overtaken(format!("{:?} is gone", self.next)))?;
             self.next.index += 1;
             Ok(chunk)

@@ -221,7 +221,7 @@ impl Runner {
         }
         self.tell(&self.candidate.beat(false, true)).await;
         // What is only buffered goes down with the process.
-        let _ = tokio::time::timeout(RELEASE_PATIENCE, self.bus.client().flush()).await;
+        let _ = tokio::time::timeout(RELEASE_PATIENCE, self.bus.flush()).await;
         MASTER.with_label_values(&[self.role.name]).set(0);
     }
 }

@@ -328,7 +328,7 @@ impl Chunks<'_> {
 
     async fn write(&mut self, part: Part) -> Result<(), LogError> {
         let mut plain = std::mem::take(&mut self.plain);
-        let encoding = tokio::task::spawn_blocking(move || (part.encode(&mut plain), plain));
+        let encoding = super::aside(move || (part.encode(&mut plain), plain));
         let (chunk, plain) = encoding.await.expect("encoding does not panic");
         self.plain = plain;
         self.log.write_chunk(self.next, chunk).await?;
