@@ -8,7 +8,7 @@ SAMPAN := $(TARGET_DIR)/release/sampan
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 SUDO := $(shell test "$$(id -u)" = 0 || echo 'sudo env "PATH=$$PATH"')
 
-.PHONY: help setup build up down clean status schemas images fmt lint deny test unit e2e bench
+.PHONY: help setup build up down clean status schemas images fmt lint deny test unit e2e tutorial bench docker-images compose-test chart
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,12 +50,24 @@ deny: ## Licences, sources and duplicate versions of dependencies
 unit: setup ## Unit, contract and integration tests on a real nats-server
 	$(CARGO) test --workspace --exclude e2e --locked
 
-e2e: build images ## The walk through the whole cluster with the real kubectl
+e2e: build images ## The walk, the tutorial and all else that is shown on a whole cluster with the real kubectl
 	$(CARGO) test -p e2e --locked -- --nocapture
+
+tutorial: build images ## The tutorial alone: Redis, Sentinel and an operator on three nodes, two of which fail
+	$(CARGO) test -p e2e --locked --test tutorial
 
 bench: build images ## Figures of the store and of a local cluster
 	$(CARGO) run --release --locked -p loadtest -- store cas --writers 256
 	$(CARGO) run --release --locked -p loadtest -- store cas --writers 1
 	$(CARGO) run --release --locked -p e2e --bin figures
 
-test: fmt lint deny unit e2e ## Everything that CI runs
+docker-images: build images ## Make the images of docker-compose.yml without a registry (needs docker)
+	hack/docker-images --offline
+
+compose-test: build images ## Show what docker-compose.yml promises, on a dockerd of its own (needs docker.io)
+	$(SUDO) hack/test-compose --own-docker
+
+chart: setup ## Lint the Helm chart and render it over a matrix of values
+	hack/test-chart
+
+test: fmt lint deny chart unit e2e ## Everything that CI runs
