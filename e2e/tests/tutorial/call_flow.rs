@@ -4,10 +4,13 @@ use anyhow::{Context, Result, ensure};
 use e2e::{Cluster, Kubectl, Step};
 use serde_json::Value;
 
-pub const STEPS: &[Step] = &[(
-    "kubectl create deployment: the deployment, its replica set, its pod, the node chosen, the pod running",
-    hops,
-)];
+pub const STEPS: &[Step] = &[
+    (
+        "kubectl create deployment: deployment, replica set, pod, the node chosen, the pod running, in this order",
+        hops,
+    ),
+    ("sampan trace shows each hop with its sequence number and time", trace),
+];
 
 const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/default/replicasets";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -33,6 +36,32 @@ fn hops(cluster: &Cluster) -> Result<()> {
         println!("        {revision:>12}  {what}");
     }
     ensure!(steps.windows(2).all(|two| two[0].1 < two[1].1), "each hop follows the one before: {steps:?}");
+    Ok(())
+}
+
+fn trace(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let pod = kubectl.path("get pods -l app=redis-deployment", "{.items[0].metadata.name}")?;
+    let kubeconfig = cluster.kubeconfig();
+    let kubeconfig = kubeconfig.to_str().context("the path is text")?;
+    let table = cluster.sampan_with(&["trace", &pod, "--kubeconfig", kubeconfig])?;
+    for line in table.lines() {
+        println!("        {line}");
+    }
+    let hops = [
+        ("kubectl > apiserver", "Deployment redis-deployment created"),
+        ("replica-controller", "ReplicaSet redis-deployment-"),
+        ("replica-controller", "pod redis-deployment-"),
+        ("scheduler", "bound to node-"),
+        ("node", "Running"),
+    ];
+    let mut lines = table.lines();
+    for (who, what) in hops {
+        ensure!(
+            lines.any(|line| line.starts_with(who) && line.contains(what)),
+            "no {who}: {what} after those before it:\n{table}"
+        );
+    }
     kubectl.ok("delete deployment redis-deployment").map(drop)
 }
 
