@@ -7,6 +7,9 @@
 
 use super::*;
 
+/// Attempts after which people are told what the pod waits for: some seconds, in which a volume is made as a rule.
+const PATIENT: u32 = 3;
+
 impl Scheduler {
     /// Takes in a claim, a volume or a class.
     pub(super) fn put_storage(&mut self, item: &Item, now: Instant) {
@@ -26,12 +29,24 @@ impl Scheduler {
 
     /// Whether the pod must wait for its claims; those that have no node yet are told this one. A word that does not
     /// arrive is said again after the pod's pause.
-    pub(super) fn waits_for_volumes(&mut self, pod: &Waiting, node: NodeId) -> bool {
-        let Some(needs) = pod.shape.volumes.as_ref().filter(|needs| needs.waits()) else { return false };
-        let name = self.view.nodes().name(node);
-        for write in self.volumes.select(needs, name) {
+    pub(super) fn waits_for_volumes(
+        &mut self,
+        pod: &mut Waiting,
+        node: NodeId,
+        now: Instant,
+        time: Timestamp,
+    ) -> bool {
+        let Some(needs) = pod.shape.volumes.clone().filter(|needs| needs.waits()) else { return false };
+        let name = self.view.nodes().name(node).clone();
+        for write in self.volumes.select(&needs, &name) {
             debug!(key = %pod.key, node = %name, "its claims are told the node");
             self.outbox.select(write);
+        }
+        if pod.attempts > PATIENT {
+            let claims: Vec<&str> = needs.delayed.iter().map(|one| one.claim.name()).collect();
+            let message =
+                format!("waiting for volumes on node {name:?} for its claims: {}", claims.join(", "));
+            self.tell_why(pod, message, now, time);
         }
         true
     }

@@ -56,8 +56,10 @@ fn a_pod_is_bound_once_its_claim_has_a_volume_on_the_chosen_node() {
     cluster.settle();
     let node = cluster.selected().expect("a node is chosen").to_owned();
     assert_eq!(cluster.node_of("p"), None, "its claim has no volume yet");
-    cluster.wait();
+    (0..4).for_each(|_| cluster.wait());
     assert_eq!(cluster.selected(), Some(node.as_str()), "the choice stays");
+    let message = format!("waiting for volumes on node {node:?} for its claims: data");
+    assert_eq!(cluster.condition("p"), message);
     cluster.put("persistentvolumes", volume(&node));
     let bound = json!({SELECTED: node, "pv.kubernetes.io/bind-completed": "yes"});
     cluster.put("persistentvolumeclaims", claim(bound, "pv"));

@@ -159,10 +159,7 @@ fn find(view: &Volumes, key: &Key, claim: &Claim) -> Found {
             None => find_of_class(view, key, claim, None),
         };
     };
-    match view.classes.get(class_name) {
-        Some(class) => find_of_class(view, key, claim, Some(class)),
-        None => find_of_class(view, key, claim, None),
-    }
+    find_of_class(view, key, claim, view.classes.get(class_name))
 }
 
 fn find_of_class(view: &Volumes, key: &Key, claim: &Claim, class: Option<&Object>) -> Found {
