@@ -31,9 +31,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ .Values.existingSecret | default (include "sampan.fullname" .) }}
 {{- end -}}
 
+{{/* Whether the bus speaks TLS, as "yes" or nothing. */}}
+{{- define "sampan.busTls" -}}
+{{- if hasPrefix "tls://" (include "sampan.busUrl" .) -}}yes{{- end -}}
+{{- end -}}
+
 {{- define "sampan.busUrl" -}}
 {{- if .Values.nats.enabled -}}
-nats://{{ include "sampan.fullname" . }}-nats:4222
+{{ ternary "tls" "nats" .Values.nats.tls.enabled }}://{{ include "sampan.fullname" . }}-nats:4222
 {{- else -}}
 {{ required "nats.url is needed with nats.enabled=false" .Values.nats.url }}
 {{- end -}}

@@ -37,17 +37,23 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* Puts what a part needs of the bus's keys into /bus: (dict "root" $ "files" (list "service.creds")) */}}
+{{/*
+Puts what a part needs of the bus's keys into /bus: (dict "root" $ "files" (list "service.creds")). With "ca" the CA's key
+comes into /data; with "sans" a certificate for these names is made.
+*/}}
 {{- define "sampan.keys" -}}
 - name: keys
   {{- include "sampan.containerSettings" .root | nindent 2 }}
   command: ["/bin/sh", "-euc"]
   args:
     - |
-      {{- if or .root.Values.nats.enabled (not .root.Values.nats.credentialsSecret) }}
-      sampan bus config --dir /keys --secret-file /secret/bus-secret --monitor 0.0.0.0:8222 >/dev/null
+      {{- if .sans }}
+      mkdir -p /keys/ca && install -m 0600 /secret/ca.crt /secret/ca.key /keys/ca/
       {{- end }}
-      install -m 0400 {{ range .files }}/keys/{{ . }} {{ end }}/bus/
+      {{- if or .root.Values.nats.enabled (not .root.Values.nats.credentialsSecret) }}
+      sampan bus config --dir /keys --secret-file /secret/bus-secret --monitor 0.0.0.0:8222 {{- with .sans }} --tls-san {{ join "," . }} --ca-dir /keys/ca {{- end }} >/dev/null
+      {{- end }}
+      install -m 0400 /secret/ca.crt {{ range .files }}/keys/{{ . }} {{ end }}/bus/
       {{- if .ca }}
       install -m 0600 /secret/ca.crt /secret/ca.key /secret/sa.key /data/
       {{- end }}
@@ -82,6 +88,9 @@ securityContext:
 
 {{- define "sampan.environment" -}}
 - {name: SAMPAN_NATS_URL, value: {{ include "sampan.busUrl" . | quote }}}
+{{- if include "sampan.busTls" . }}
+- {name: SAMPAN_BUS_CA, value: /bus/ca.crt}
+{{- end }}
 - {name: SAMPAN_ADMIN_ADDR, value: "0.0.0.0:9500"}
 - {name: SAMPAN_LOG, value: {{ .Values.logLevel | quote }}}
 - {name: SAMPAN_LOG_FORMAT, value: json}
