@@ -100,6 +100,7 @@ fn idle(cluster: &Cluster) -> Result<()> {
         cpu += percent;
     }
     println!("{:<25} {rss:>8.1} {pss:>8.1} {cpu:>8.2}", "all without containerd");
+    println!("RSS counts the pages of the one binary once for each process that runs it, PSS once in all.");
     Ok(())
 }
 
