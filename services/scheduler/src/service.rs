@@ -44,6 +44,8 @@ const DECIDED_MAX: usize = 256;
 const PROPOSED_MAX: usize = 32;
 /// How long the replica that binds may take: an API server's patience, and as long again for what is before it.
 const BINDER_PATIENCE: Duration = Duration::from_secs(20);
+/// Before the end of the log is asked for again.
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
 /// How often the gauges are set.
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
@@ -221,7 +223,14 @@ impl Service {
         let is_due = self.scheduler.next_lost().is_some_and(|due| due <= now);
         if is_due && self.settles.is_none() && self.settling.is_empty() {
             let store = self.store.clone();
-            self.settling.spawn(async move { (now, store.barrier().await) });
+            self.settling.spawn(async move {
+                let end = store.barrier().await;
+                if end.is_err() {
+                    // While the bus is away the answer comes at once, and so would the next question.
+                    tokio::time::sleep(SETTLE_PAUSE).await;
+                }
+                (now, end)
+            });
         }
     }
 
