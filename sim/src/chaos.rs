@@ -82,6 +82,10 @@ pub async fn reign(world: Arc<World>, over: CancellationToken) {
         trouble(&world, &moods, &mut random, &over).await;
     }
     world.set_weather(calm());
+    // So that there is room for whatever was asked for, and what waited for room is seen to get it.
+    for _ in 0..NODES_MAX {
+        add_node(&world);
+    }
 }
 
 async fn trouble(world: &Arc<World>, moods: &Moods, random: &mut StdRng, over: &CancellationToken) {

@@ -83,8 +83,8 @@ async fn api_server(place: Place, door: &Door) {
 fn scheduler_options() -> scheduler::Options {
     scheduler::Options {
         name: "default-scheduler".to_owned(),
-        percentage_of_nodes_to_score: 0,
         seed: rand::random(),
+        ..scheduler::Options::default()
     }
 }
 

@@ -75,9 +75,10 @@ impl Deployments {
         let least = allowed.iter().map(|bounds| bounds.least).min().unwrap_or(0);
         let left: i64 = sets.iter().map(|(_, set)| size(set).min(ready(view, set))).sum();
         let is_troubled = self.troubled.get(uid(deployment)).is_some_and(|at| step.now < *at + TROUBLE);
-        // Pods that are not ready do no harm in going.
+        // Pods that are not ready do no harm in going, and where fewer are wanted each set gives its share, ready or not.
         let takes_ready = now < ready(view, set);
-        if now < before && left < least && takes_ready && !is_troubled {
+        let is_scaled = step.before.as_deref().is_some_and(|before| wanted(before) != wanted(set));
+        if now < before && left < least && takes_ready && !is_scaled && !is_troubled {
             broken.push(format!(
                 "{} shrank from {before} to {now}: {left} ready pods are left of at least {least}",
                 step.key
@@ -115,6 +116,11 @@ pub(super) fn drives(view: &View, pod: &Value) -> bool {
 
 fn ready(view: &View, set: &Value) -> i64 {
     view.owned("core/pods", set).iter().filter(|(_, pod)| is_active(pod) && is_ready(pod)).count() as i64
+}
+
+/// The size of the Deployment that a set was last fitted to.
+fn wanted(set: &Value) -> &str {
+    text(set, &["metadata", "annotations", "deployment.kubernetes.io/desired-replicas"])
 }
 
 fn set_of<'a>(view: &'a View, pod: &Value) -> Option<&'a Value> {
