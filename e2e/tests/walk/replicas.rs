@@ -28,6 +28,15 @@ fn more(cluster: &Cluster) -> Result<Vec<Replica>> {
     Ok(replicas)
 }
 
+/// The deployment that shows that there is work done; an earlier step may have made it.
+fn web(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    match kubectl.run("get deployment web")?.code {
+        0 => Ok(()),
+        _ => kubectl.ok("create deployment web --image=redis:7 --replicas=4").map(drop),
+    }
+}
+
 fn has_pods(cluster: &Cluster, count: usize) -> Result<()> {
     let kubectl = cluster.kubectl();
     eventually(&format!("{count} pods are ready"), || {
@@ -39,7 +48,7 @@ fn has_pods(cluster: &Cluster, count: usize) -> Result<()> {
 fn several(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
     let replicas = more(cluster)?;
-    kubectl.ok("create deployment web --image=redis:7 --replicas=4")?;
+    web(cluster)?;
     has_pods(cluster, 4)?;
     for (role, unit) in ROLES {
         let line = kubectl.ok(&format!("get lease {role} -n kube-system --no-headers"))?;
@@ -54,6 +63,7 @@ fn several(cluster: &Cluster) -> Result<()> {
 fn kill_leaders(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
     let mut replicas = more(cluster)?;
+    web(cluster)?;
     for (index, (role, unit)) in ROLES.into_iter().enumerate() {
         let before = holder(cluster, role)?;
         match replicas.iter().position(|one| one.unit() == unit && one.leads()) {
@@ -72,6 +82,7 @@ fn kill_leaders(cluster: &Cluster) -> Result<()> {
 fn hand_over(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
     let replicas = more(cluster)?;
+    web(cluster)?;
     for (role, unit) in ROLES {
         let before = holder(cluster, role)?;
         let timer = Instant::now();
