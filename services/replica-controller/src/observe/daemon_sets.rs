@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Template;
 use super::sets::Unusable;
+use super::strategy::StrategyJson;
 
 /// A DaemonSet.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,25 +70,10 @@ struct Spec {
     #[serde(default, deserialize_with = "client::or_default")]
     template: Value,
     #[serde(default, deserialize_with = "client::or_default")]
-    update_strategy: UpdateJson,
+    update_strategy: StrategyJson,
     #[serde(default, deserialize_with = "client::or_default")]
     min_ready_seconds: i32,
     revision_history_limit: Option<i32>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct UpdateJson {
-    #[serde(rename = "type", default, deserialize_with = "client::or_default")]
-    kind: String,
-    rolling_update: Option<RollingUpdateJson>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RollingUpdateJson {
-    max_surge: Option<IntOrString>,
-    max_unavailable: Option<IntOrString>,
 }
 
 // === impl DaemonSet ===
@@ -117,15 +103,14 @@ impl DaemonSet {
     }
 }
 
-impl From<UpdateJson> for Update {
-    fn from(json: UpdateJson) -> Self {
+impl From<StrategyJson> for Update {
+    fn from(json: StrategyJson) -> Self {
         if json.kind == "OnDelete" {
             return Update::OnDelete;
         }
-        let RollingUpdateJson { max_surge, max_unavailable } = json.rolling_update.unwrap_or_default();
         Update::RollingUpdate {
-            max_unavailable: max_unavailable.unwrap_or(IntOrString::Int(1)),
-            max_surge: max_surge.unwrap_or(IntOrString::Int(0)),
+            max_unavailable: json.rolling_update.max_unavailable.unwrap_or(IntOrString::Int(1)),
+            max_surge: json.rolling_update.max_surge.unwrap_or(IntOrString::Int(0)),
         }
     }
 }

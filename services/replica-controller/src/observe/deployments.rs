@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Template;
 use super::sets::Unusable;
+use super::strategy::StrategyJson;
 
 /// Upstream's defaults, for objects that were stored without them.
 const HISTORY_LIMIT: i32 = 10;
@@ -92,21 +93,6 @@ struct Spec {
     paused: bool,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StrategyJson {
-    #[serde(rename = "type", default, deserialize_with = "client::or_default")]
-    kind: String,
-    rolling_update: Option<RollingUpdateJson>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RollingUpdateJson {
-    max_surge: Option<IntOrString>,
-    max_unavailable: Option<IntOrString>,
-}
-
 // === impl Deployment ===
 
 impl Deployment {
@@ -151,12 +137,11 @@ impl From<StrategyJson> for Strategy {
         if json.kind == "Recreate" {
             return Strategy::Recreate;
         }
-        let RollingUpdateJson { max_surge, max_unavailable } = json.rolling_update.unwrap_or_default();
         let or_quarter =
             |bound: Option<IntOrString>| bound.unwrap_or(IntOrString::String(QUARTER.to_owned()));
         Strategy::RollingUpdate {
-            max_surge: or_quarter(max_surge),
-            max_unavailable: or_quarter(max_unavailable),
+            max_surge: or_quarter(json.rolling_update.max_surge),
+            max_unavailable: or_quarter(json.rolling_update.max_unavailable),
         }
     }
 }

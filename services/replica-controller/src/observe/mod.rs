@@ -14,6 +14,7 @@ pub mod owned;
 pub mod pods;
 pub mod revisions;
 pub mod sets;
+pub mod strategy;
 
 pub use daemon_pods::DaemonPod;
 pub use daemon_sets::{DaemonSet, Update};
