@@ -48,6 +48,11 @@ impl Cluster {
         &self.kubectl
     }
 
+    /// The program itself.
+    pub fn sampan(&self) -> &Path {
+        &self.sampan
+    }
+
     /// A folder for the steps' files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -167,12 +172,16 @@ fn built(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The archives that `make images` made.
-fn archives() -> Result<Vec<PathBuf>> {
-    let folder = std::env::var_os("SAMPAN_IMAGES").map_or_else(
+/// Where the archives are that `make images` made.
+pub fn images() -> PathBuf {
+    std::env::var_os("SAMPAN_IMAGES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/images")),
         PathBuf::from,
-    );
+    )
+}
+
+fn archives() -> Result<Vec<PathBuf>> {
+    let folder = images();
     let entries = std::fs::read_dir(&folder)
         .with_context(|| format!("no images in {}: run `make images`", folder.display()))?;
     let mut archives: Vec<PathBuf> = entries

@@ -13,7 +13,7 @@ pub mod registry;
 pub mod replica;
 pub mod steps;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, images};
 pub use kubectl::{Kubectl, Ran};
 pub use replica::Replica;
 pub use steps::{Step, walk};
