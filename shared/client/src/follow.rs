@@ -59,7 +59,8 @@ impl Follower {
         self.watch = None;
     }
 
-    /// What happened next; the first call tells the whole state. Cancel-safe.
+    /// What happened next, or nothing when only [`Follower::passed`] has moved on; the first call tells the whole state.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Vec<Observed> {
         loop {
             let Some(watch) = &mut self.watch else { return self.start() };
@@ -67,9 +68,9 @@ impl Follower {
                 Some(WatchEvent::Change(change)) => {
                     self.passed = self.passed.max(revision(&change));
                     self.trace = watch.trace();
-                    if self.follows(key(&change)) {
-                        return vec![observed(change)];
-                    }
+                    // Also what concerns nobody is told, as nothing: somebody may wait until the view has passed it.
+                    let follows = self.follows(key(&change));
+                    return if follows { vec![observed(change)] } else { Vec::new() };
                 }
                 Some(WatchEvent::Progress(revision)) => {
                     self.passed = self.passed.max(revision);
@@ -129,5 +130,46 @@ fn observed(change: Change) -> Observed {
     match change {
         Change::Put { item, .. } => Observed::Put(item),
         Change::Delete { key, previous, .. } => Observed::Delete { key, previous },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use store::memory::{Faults, MemoryLog};
+    use store::{Action, Expect, OpOutcome, Options, Txn};
+
+    use super::*;
+
+    async fn put(store: &Store, key: &Key) -> Revision {
+        let value = bytes::Bytes::from_static(br#"{"metadata":{"name":"a"}}"#);
+        let committed = store.commit(Txn::of(key.clone(), Expect::Any, Action::Put(value))).await;
+        match committed.expect("an outcome").outcomes[0] {
+            OpOutcome::Done(revision) => revision,
+            ref refused => panic!("{refused:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_the_view_to_pass_a_fence_is_woken_by_the_fence_alone() {
+        let log = MemoryLog::new(1, Faults::default());
+        let store = Store::open(log, Options::default()).await.expect("a store");
+        let pod = Key::object("", "pods", "default", "a");
+        put(&store, &Key::fence("pods/before")).await;
+        put(&store, &pod).await;
+        let mut follower = Follower::new(store.clone(), &[]);
+        let told = follower.next().await;
+        assert!(
+            matches!(&told[..], [Observed::Reset, Observed::Put(item), Observed::Synced] if item.key == pod)
+        );
+
+        let since = put(&store, &Key::fence("pods/binder")).await;
+        let waiting = async {
+            while follower.passed() < since {
+                assert!(follower.next().await.is_empty(), "a fence is no object");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), waiting).await.expect("the view passes it");
     }
 }
