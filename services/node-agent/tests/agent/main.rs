@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test ends where it does not go on.
 
 mod containerd;
+mod credentials;
 mod hollow;
 mod streams;
 mod support;

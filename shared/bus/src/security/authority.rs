@@ -105,6 +105,13 @@ impl Authority {
         serde_json::to_string_pretty(self).expect("keys are plain data")
     }
 
+    /// A new key for a role: what the old one has signed is good for nothing once the server knows of it. The account
+    /// stays, and with it everything that the bus holds.
+    pub fn replace_key(&mut self, role: Role, now: i64) {
+        self.roles.insert(role, KeyPair::new(KeyPairType::Account).seed().expect("a new key is whole"));
+        self.made = now;
+    }
+
     /// What signs users of this role.
     pub fn signer(&self, role: Role) -> Signer {
         let seed = self.roles.get(&role).expect("there is a key for each role").clone();
@@ -215,6 +222,19 @@ mod tests {
         let seeds: std::collections::BTreeSet<String> = made(&secret).roles.into_values().collect();
         assert_eq!(seeds.len(), Role::ALL.len(), "each role has a key of its own");
         assert!(Authority::from_secret("short").is_err());
+    }
+
+    #[test]
+    fn a_new_key_of_a_role_ends_what_the_old_one_has_signed_and_nothing_else() {
+        let mut authority = Authority::new(7);
+        let (node, service) = (authority.signer(Role::Node), authority.signer(Role::Service));
+        let account = authority.statements().accounts[0].0.clone();
+        let statement = |signer: &Signer| signer.issue("a", 7, None).statement().to_owned();
+        let (of_node, of_service) = (statement(&node), statement(&service));
+        authority.replace_key(Role::Node, 8);
+        assert!(!authority.signer(Role::Node).has_signed(&of_node));
+        assert!(authority.signer(Role::Service).has_signed(&of_service));
+        assert_eq!(authority.statements().accounts[0].0, account, "the bus's data stay");
     }
 
     #[test]
