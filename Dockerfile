@@ -19,6 +19,9 @@ RUN if [ -x .tools/docker/sampan ]; then \
 
 # --- API server, scheduler, controllers, name server; nats-server beside them, so that one image is enough.
 FROM ${BASE_IMAGE} AS control-plane
+RUN [ -e /etc/ssl/certs/ca-certificates.crt ] || { apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends ca-certificates >/dev/null \
+ && rm -rf /var/lib/apt/lists/*; }
 RUN useradd --uid 65532 --user-group --home-dir /var/lib/sampan --shell /usr/sbin/nologin sampan \
  && install -d -o sampan -g sampan -m 0750 /var/lib/sampan /var/lib/sampan/apiserver /var/lib/sampan/bus \
       /var/lib/sampan/join /var/lib/sampan/nats /var/lib/sampan/service
