@@ -84,7 +84,7 @@ fn scheduler_options() -> scheduler::Options {
     scheduler::Options {
         name: "default-scheduler".to_owned(),
         seed: rand::random(),
-        percentage_of_nodes_to_score: 0,
+        ..scheduler::Options::default()
     }
 }
 

@@ -9,8 +9,7 @@
 //!       server.crt, .key     the server's certificate, where it speaks TLS
 //!       token                a bootstrap token, where one was asked for
 //! ```
-//! What is there stays as it is, so that another start changes nothing. To renew a file, remove it; to renew
-//! everything, remove `authority.json` as well.
+//! What is there stays as it is, so that another start changes nothing; [`rotate`] makes a role's keys anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,6 +90,36 @@ pub fn config(arguments: ConfigArguments) -> Result<()> {
     let path = keys.write_server_config(&server)?;
     println!("{}", path.display());
     Ok(())
+}
+
+/// How `sampan bus rotate` is called.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RotateArguments {
+    /// Folder of the keys
+    #[arg(long, env = "SAMPAN_BUS_DIR", default_value = "/var/lib/sampan/bus", value_name = "DIR")]
+    dir: PathBuf,
+    /// Whose credentials end: apiserver, service or node; several separated by commas
+    #[arg(long, required = true, value_delimiter = ',', value_parser = role, value_name = "ROLE")]
+    role: Vec<Role>,
+}
+
+/// Makes new keys for roles, and the credentials that go with them.
+pub fn rotate(arguments: &RotateArguments) -> Result<()> {
+    let mut keys = BusKeys::prepare(&arguments.dir)?;
+    for role in &arguments.role {
+        keys.authority.replace_key(*role, now());
+        let file = if *role == Role::Node { keys.node_signer() } else { keys.credentials(*role) };
+        remove(&file)?;
+    }
+    write(&arguments.dir.join("authority.json"), &keys.authority.to_text(), PRIVATE)?;
+    BusKeys::prepare(&arguments.dir)?;
+    println!("New keys are made. They count once nats.conf is written anew and nats-server has read it.");
+    Ok(())
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let role = Role::from_name(text).filter(|role| *role != Role::Joining);
+    role.ok_or_else(|| "it is apiserver, service or node".to_owned())
 }
 
 fn listen(text: &str) -> Result<Listen, String> {
@@ -223,6 +252,15 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
@@ -260,6 +298,23 @@ mod tests {
         fs::remove_file(folder.path().join("authority.json")).unwrap();
         BusKeys::prepare(folder.path()).unwrap().issue_node("b", &node).unwrap();
         assert_ne!(text(&node), of_b);
+    }
+
+    #[test]
+    fn new_keys_of_nodes_leave_the_services_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = BusKeys::prepare(folder.path()).unwrap();
+        let service = text(&first.credentials(Role::Service));
+        let node = folder.path().join("node.creds");
+        first.issue_node("a", &node).unwrap();
+        let issued = text(&node);
+        rotate(&RotateArguments { dir: folder.path().to_owned(), role: vec![Role::Node] }).unwrap();
+        let again = BusKeys::prepare(folder.path()).unwrap();
+        again.issue_node("a", &node).unwrap();
+        assert_eq!(text(&again.credentials(Role::Service)), service);
+        assert_ne!(text(&node), issued, "the old ones were good for nothing");
+        let signer = Signer::from_text(&text(&again.node_signer())).unwrap();
+        assert!(signer.has_signed(Credentials::from_text(&text(&node)).unwrap().statement()));
     }
 
     #[test]

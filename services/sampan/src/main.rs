@@ -57,6 +57,8 @@ enum Command {
     Apiserver(Box<apiserver::Config>),
     /// The scheduler: chooses a node for each pod; several share the work
     Scheduler(Box<scheduler::Config>),
+    /// Our filters and scores for a stock kube-scheduler, as an extender over HTTP
+    SchedulerExtender(Box<scheduler::extend::serve::Config>),
     /// The controller of Deployments and ReplicaSets
     ReplicaController(Box<replica_controller::Config>),
     /// The controller of StatefulSets
@@ -100,6 +102,8 @@ impl Command {
 enum BusCommand {
     /// Make the keys and credentials that are missing, and write nats-server's configuration
     Config(bus_keys::ConfigArguments),
+    /// Make new keys for roles, so that what the old ones have signed ends
+    Rotate(bus_keys::RotateArguments),
 }
 
 #[derive(Subcommand)]
@@ -165,11 +169,15 @@ async fn run(command: Command) -> anyhow::Result<()> {
             local::image_load(&cluster, &archives).await
         }
         Command::Bus(BusCommand::Config(arguments)) => bus_keys::config(arguments),
+        Command::Bus(BusCommand::Rotate(arguments)) => bus_keys::rotate(&arguments),
         Command::Token(command) => token::run(command).await,
         Command::Join(arguments) => join::run(*arguments, shutdown()).await,
         Command::Supervise(arguments) => local::supervise(&arguments).await,
         Command::Apiserver(config) => apiserver::run(*config, shutdown()).await,
         Command::Scheduler(config) => scheduler::run(*config, shutdown()).await,
+        Command::SchedulerExtender(config) => {
+            scheduler::extend::serve::run(*config, shutdown()).await
+        }
         Command::ReplicaController(config) => replica_controller::run(*config, shutdown()).await,
         Command::StatefulController(config) => stateful_controller::run(*config, shutdown()).await,
         Command::BatchController(config) => batch_controller::run(*config, shutdown()).await,

@@ -11,10 +11,13 @@
 //! `scheduler` ties these together and awaits nothing; `service` is the loop around it. Several replicas divide the pods
 //! among them (`replicas`) and decide at the same time; one of them binds, and judges what the others propose on the
 //! chosen node, by the newest state and what is on its way.
-//! Absent for now: preemption, pod affinity and spread, profiles, extenders.
+//! Extenders (`extend`) are asked between the decision and the proposal, without holding up other pods.
+//! Absent for now: preemption, pod affinity and spread, more than one profile.
 
 pub mod bind;
+pub mod configuration;
 pub mod decide;
+pub mod extend;
 pub mod metrics;
 pub mod observe;
 pub mod queue;
@@ -26,6 +29,8 @@ pub mod tell;
 mod tests;
 pub mod traces;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use bus::Bus;
 use client::{Campaign, Role, Writer};
@@ -33,6 +38,8 @@ use model::Class;
 use runtime::{AdminArguments, BusArguments, Condition, Readiness, Shutdown};
 use store::Store;
 
+use configuration::Configuration;
+use extend::call::Caller;
 pub use scheduler::{Options, Scheduler};
 pub use service::Service;
 
@@ -51,6 +58,10 @@ pub struct Config {
     /// Percentage of nodes that are scored for a pod; 0 adapts it to their number
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100), value_name = "PERCENT")]
     pub percentage_of_nodes_to_score: u8,
+    /// A KubeSchedulerConfiguration (v1): its extenders, its one profile's name and its percentage of nodes; what it
+    /// says goes before the options
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What a scheduler follows.
@@ -61,17 +72,26 @@ const FENCES: &[Class] = &[Class::Pods];
 
 /// Schedules until `shutdown`.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<()> {
+    let options = options(&config)?;
     let readiness = Readiness::new();
     let (condition, binder) = (readiness.condition("store"), readiness.condition("binder"));
     runtime::admin::serve(config.admin.admin_addr, readiness, shutdown.clone()).await?;
     let bus = Bus::connect(&config.bus.config("scheduler")).await?;
     let store = client::open(&bus, CLASSES, condition, shutdown.clone()).await?;
-    let options = Options {
-        name: config.scheduler_name,
-        percentage_of_nodes_to_score: config.percentage_of_nodes_to_score.into(),
-        seed: rand::random(),
-    };
     schedule(options, bus, store, binder, shutdown).await
+}
+
+/// What the file says, else the command line.
+fn options(config: &Config) -> Result<Options> {
+    let mut file = config.config.as_deref().map(Configuration::read).transpose()?.unwrap_or_default();
+    let percentage = file.percentage_of_nodes_to_score.unwrap_or(config.percentage_of_nodes_to_score);
+    Ok(Options {
+        name: file.scheduler_name.take().unwrap_or_else(|| config.scheduler_name.clone()),
+        percentage_of_nodes_to_score: percentage.into(),
+        seed: rand::random(),
+        extenders: file.take_extenders(),
+        left_to_extenders: file.left_to_extenders,
+    })
 }
 
 /// Schedules on a bus and a store of [`CLASSES`] until `shutdown`. Of several replicas one binds; `ready` is met while
@@ -89,7 +109,8 @@ pub async fn schedule(
     let role = Role { name: BINDER, user: USER, classes: FENCES, group: options.name.clone() };
     let campaign = Campaign::start(&bus, role, ready).await?;
     let writer = Writer::new(bus.clone(), USER);
-    let service = Service::new(Scheduler::new(options), store, bus, writer, &campaign).await?;
+    let caller = Caller { extenders: options.extenders.clone(), store: store.clone(), bus: bus.clone() };
+    let service = Service::new(Scheduler::new(options), caller, writer, &campaign).await?;
     service.run(shutdown).await;
     campaign.resign().await;
     Ok(())

@@ -1,6 +1,6 @@
 //! The scheduler without its surroundings: what is observed goes in, what is to be sent comes out. It awaits nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use crate::bind::{Answer, Binder, Desk, Outcome, Proposal, Why};
 use crate::decide::framework::Filters;
 use crate::decide::{Cycle, Diagnosis};
+use crate::extend::Extender;
 use crate::metrics::METRICS;
 use crate::observe::shape::Needs;
 use crate::observe::{Node, NodeId, Pod, Shape, View, Volumes, volumes as storage};
@@ -22,6 +23,7 @@ use crate::queue::{Hold, Queue, Waiting};
 use crate::replicas::Replicas;
 use crate::tell::{Outbox, Told};
 
+mod extend;
 mod meeting;
 mod volumes;
 
@@ -31,7 +33,7 @@ pub use meeting::{Destination, Request};
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// How a scheduler behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Pods with this `schedulerName` are ours.
     pub name: String,
@@ -39,6 +41,10 @@ pub struct Options {
     pub percentage_of_nodes_to_score: usize,
     /// For ties, and for where to start.
     pub seed: u64,
+    /// Who is asked about nodes.
+    pub extenders: Arc<[Extender]>,
+    /// Resources that only they judge.
+    pub left_to_extenders: BTreeSet<String>,
 }
 
 /// A scheduler.
@@ -52,6 +58,7 @@ pub struct Scheduler {
     refused: RefusedShapes,
     binder: Binder,
     outbox: Outbox,
+    asking: extend::Asking,
     synced: bool,
 
     /// Who binds, and who there is.
@@ -78,7 +85,7 @@ struct RefusedShapes {
 impl Scheduler {
     /// A scheduler that knows nothing yet.
     pub fn new(options: Options) -> Self {
-        Scheduler {
+        let mut scheduler = Scheduler {
             view: View::default(),
             volumes: Volumes::default(),
             queue: Queue::default(),
@@ -86,6 +93,7 @@ impl Scheduler {
             refused: RefusedShapes::default(),
             binder: Binder::default(),
             outbox: Outbox::new(&options.name),
+            asking: extend::Asking::new(options.extenders.clone()),
             synced: false,
             standing: Standing::default(),
             replicas: Replicas::default(),
@@ -94,7 +102,13 @@ impl Scheduler {
             desk: Desk::default(),
             doubts: false,
             options,
-        }
+        };
+        scheduler.leave_to_extenders();
+        scheduler
+    }
+
+    fn leave_to_extenders(&mut self) {
+        self.view.leave_to_others(self.options.left_to_extenders.iter().map(String::as_str));
     }
 
     /// Takes in a change.
@@ -103,6 +117,8 @@ impl Scheduler {
             Observed::Reset => {
                 self.synced = false;
                 self.view.clear();
+                self.leave_to_extenders();
+                self.asking.clear();
                 self.volumes = Volumes::default();
                 self.queue = Queue::default();
                 self.binder.view_is_lost();
@@ -154,7 +170,9 @@ impl Scheduler {
         if let Some(answer) = self.binder.seen(key, node) {
             self.act_on(answer, now);
         }
+        self.seen_ordered(key, node, now);
         self.queue.remove(key, now);
+        self.asking.forget(key);
         self.volumes.remove_pod(key);
         self.outbox.forget(key);
         let shape = self.view.intern(needs);
@@ -176,13 +194,19 @@ impl Scheduler {
             }
             self.forget(key, now);
         }
+        if self.is_ordered(&waiting) {
+            return;
+        }
         let hold = if pod.gates.is_empty() { self.hold_of(&waiting) } else { Some(Hold::Gates) };
+        // A change does not take back a question: what is said is verified against what the pod wants by then.
+        let hold = hold.or(self.asking.has(key).then_some(Hold::Asked));
         self.queue.put(waiting, hold, now);
     }
 
     /// A pod that is no concern of ours any more.
     fn forget(&mut self, key: &Key, now: Instant) {
         self.queue.remove(key, now);
+        self.asking.forget(key);
         if let Some(ticket) = self.binder.gone(key) {
             self.desk.refuse(ticket, POD_GONE);
         }
@@ -259,10 +283,10 @@ impl Scheduler {
         let decision = self.cycle.decide(self.view.nodes(), self.view.resources(), &pod.shape);
         timer.observe_duration();
         match decision {
-            Ok(choice) if self.waits_for_volumes(&mut pod, choice.node, now, time) => {
-                self.queue.retry(pod, now);
-            }
-            Ok(choice) => self.propose(Proposal { pod, node: choice.node, decided: now }, now),
+            Ok(choice) => match self.advisers(&pod.shape) {
+                nobody if nobody.is_empty() => self.send_to(pod, choice.node, now, now, time),
+                advisers => self.consult(pod, advisers, now),
+            },
             Err(diagnosis) => {
                 let diagnosis = self.refused.remember(self.view.freed(), &pod.shape, diagnosis);
                 self.block(pod, &diagnosis, now, time);

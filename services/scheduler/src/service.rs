@@ -15,12 +15,14 @@ use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
 use model::{Key, Revision, Status, Trace};
 use runtime::Shutdown;
-use store::{Store, Unavailable};
+use store::Unavailable;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::bind::{Outcome, Why};
+use crate::extend::call::Caller;
+use crate::extend::{BindOrder, Question, Said};
 use crate::scheduler::{Destination, Request, Scheduler};
 use crate::tell::Told;
 use crate::traces::{self, Traces};
@@ -56,10 +58,10 @@ const BINDER_GONE: &str = "binder-gone";
 pub struct Service {
     scheduler: Scheduler,
     traces: Traces,
-    store: Store,
+    /// The state, the bus, and who is asked there.
+    caller: Caller,
     follower: Follower,
     writer: Writer,
-    bus: Bus,
     leadership: Leadership,
     /// What other replicas propose.
     proposals: Requests,
@@ -67,6 +69,8 @@ pub struct Service {
     proposed: HashMap<u64, Incoming>,
     numbered: u64,
     binding: JoinSet<Bound>,
+    asking: JoinSet<(Question, Said)>,
+    ordering: JoinSet<(BindOrder, anyhow::Result<()>)>,
     /// One request at a time: news has the lowest claim on the bus.
     telling: JoinSet<(Vec<Told>, Vec<Reply>)>,
     /// Asks for the end of the log, from a moment on.
@@ -87,26 +91,27 @@ struct Bound {
 // === impl Service ===
 
 impl Service {
-    /// A service that reads from `store`, writes by `writer`, and is a replica of those that stand in `campaign`.
+    /// A service that reads from the caller's store, writes by `writer`, and is a replica of those that stand in
+    /// `campaign`.
     pub async fn new(
         scheduler: Scheduler,
-        store: Store,
-        bus: Bus,
+        caller: Caller,
         writer: Writer,
         campaign: &Campaign,
     ) -> Result<Self, BusError> {
         Ok(Service {
             scheduler,
             traces: Traces::default(),
-            follower: Follower::new(store.clone(), COLLECTIONS),
-            store,
+            follower: Follower::new(caller.store.clone(), COLLECTIONS),
             writer,
-            proposals: bus.subscribe(&subject::propose(campaign.me())).await?,
-            bus,
+            proposals: caller.bus.subscribe(&subject::propose(campaign.me())).await?,
+            caller,
             leadership: campaign.leadership(),
             proposed: HashMap::new(),
             numbered: 0,
             binding: JoinSet::new(),
+            asking: JoinSet::new(),
+            ordering: JoinSet::new(),
             telling: JoinSet::new(),
             settling: JoinSet::new(),
             settles: None,
@@ -137,6 +142,8 @@ impl Service {
         }
         // Binds that are on their way are decided by the log, whether we hear of them or not.
         self.binding.abort_all();
+        self.asking.abort_all();
+        self.ordering.abort_all();
         self.telling.abort_all();
     }
 
@@ -197,6 +204,9 @@ impl Service {
         while let Some(ended) = self.telling.try_join_next() {
             self.told(ended);
         }
+        while let Some(ended) = self.asking.try_join_next() {
+            self.said(ended);
+        }
     }
 
     /// Waits for whatever happens next.
@@ -206,6 +216,8 @@ impl Service {
             () = shutdown.cancelled() => {}
             Some(ended) = self.binding.join_next() => self.bound(ended),
             Some(ended) = self.telling.join_next() => self.told(ended),
+            Some(ended) = self.asking.join_next() => self.said(ended),
+            Some(ended) = self.ordering.join_next() => self.ordered(ended),
             Some(ended) = self.settling.join_next() => self.settles = settled(ended),
             Some(request) = self.proposals.next() => self.propose(request),
             () = self.leadership.changed() => self.stand(),
@@ -222,7 +234,7 @@ impl Service {
         }
         let is_due = self.scheduler.next_lost().is_some_and(|due| due <= now);
         if is_due && self.settles.is_none() && self.settling.is_empty() {
-            let store = self.store.clone();
+            let store = self.caller.store.clone();
             self.settling.spawn(async move {
                 let end = store.barrier().await;
                 if end.is_err() {
@@ -242,8 +254,22 @@ impl Service {
     }
 
     fn send(&mut self) {
+        while let Some(question) = self.scheduler.take_question() {
+            let caller = self.caller.clone();
+            self.asking.spawn(async move {
+                let said = caller.ask(&question).await;
+                (question, said)
+            });
+        }
+        while let Some(order) = self.scheduler.take_order() {
+            let caller = self.caller.clone();
+            self.ordering.spawn(async move {
+                let bound = caller.bind(&order).await;
+                (order, bound)
+            });
+        }
         while let Some(request) = self.scheduler.take_request() {
-            let (writer, bus) = (self.writer.clone(), self.bus.clone());
+            let (writer, bus) = (self.writer.clone(), self.caller.bus.clone());
             let traces = match request.destination {
                 Destination::ApiServers(..) => self.traces.take(&request.keys),
                 // Whoever binds knows them.
@@ -274,6 +300,27 @@ impl Service {
                 self.scheduler.answered(number, &keys, outcomes, Instant::now());
             }
             Err(error) => warn!("a request of binds ended badly: {error}"),
+        }
+    }
+
+    fn said(&mut self, ended: Result<(Question, Said), tokio::task::JoinError>) {
+        match ended {
+            Ok((question, said)) => {
+                self.changed = true;
+                self.scheduler.said(&question, said, Instant::now(), Timestamp::now());
+            }
+            Err(error) => warn!("asking extenders ended badly: {error}"),
+        }
+    }
+
+    fn ordered(&mut self, ended: Result<(BindOrder, anyhow::Result<()>), tokio::task::JoinError>) {
+        match ended {
+            Ok((order, bound)) => {
+                self.changed = true;
+                let failure = bound.err().map(|error| format!("{error:#}"));
+                self.scheduler.ordered(&order, failure, Instant::now(), Timestamp::now());
+            }
+            Err(error) => warn!("a bind by an extender ended badly: {error}"),
         }
     }
 

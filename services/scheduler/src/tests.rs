@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::bind::Outcome;
 use crate::scheduler::{Destination, Options, Request, Scheduler};
 
+mod extenders;
 mod volumes;
 
 struct Cluster {
@@ -33,8 +34,11 @@ struct Cluster {
 
 impl Cluster {
     fn new(nodes: &[Value]) -> Self {
-        let options =
-            Options { name: "default-scheduler".to_owned(), percentage_of_nodes_to_score: 0, seed: 1 };
+        Self::with_options(nodes, Options::default())
+    }
+
+    fn with_options(nodes: &[Value], options: Options) -> Self {
+        let options = Options { name: "default-scheduler".to_owned(), seed: 1, ..options };
         let mut scheduler = Scheduler::new(options);
         scheduler.stand(Leadership::sole().standing(), Instant::now());
         let mut cluster = Cluster {

@@ -21,6 +21,7 @@ fn config(url: &str) -> Config {
         admin: AdminArguments { admin_addr: None },
         scheduler_name: "default-scheduler".to_owned(),
         percentage_of_nodes_to_score: 0,
+        config: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //!  services ── cmd.write ──────────────> API servers (queue group)      command.rs
 //!  replicas ── cmd.lead, lead.<role> ──> API servers, each other        leader.rs
 //!  schedulers  sched.propose.<replica> > the one that binds             proposal.rs
+//!         ──── ext.<name>.<verb> ──────> extenders (queue group)       extender.rs
 //!  agents ──── attach.<node> ──────────> API servers (queue group)      node.rs
 //!         <─── node.<node>.want ──────── the API server that answered
 //!         ──── report.<node> ──────────> API servers (queue group)
@@ -21,6 +22,7 @@ pub mod codec;
 pub mod command;
 pub mod config;
 pub mod connection;
+pub mod extender;
 pub mod join;
 pub mod leader;
 mod link;

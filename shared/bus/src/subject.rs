@@ -69,6 +69,11 @@ pub fn propose(replica: &str) -> String {
     format!("sched.propose.{}", escape(replica))
 }
 
+/// Where an extender is asked: [`crate::extender::Ask`], and [`crate::extender::Bind`] for the verb that binds.
+pub fn extender(name: &str, verb: &str) -> String {
+    format!("ext.{}.{}", escape(name), escape(verb))
+}
+
 /// Where a node asks for what is wanted of it.
 pub fn attach(node: &str) -> String {
     format!("attach.{}", escape(node))

@@ -58,6 +58,7 @@ impl Cycle {
         if nodes.count() == 0 {
             return Err(Diagnosis::no_nodes());
         }
+        self.scores.clear();
         let filters = Filters::prepare(nodes, shape);
         let pinned = filters.pinned();
         let evaluated = match &pinned {
@@ -127,10 +128,9 @@ impl Cycle {
         }
     }
 
-    /// The nodes that were scored in the last decision, with their scores.
-    #[cfg(test)]
+    /// The nodes that suited in the last decision, with their scores; a node that was alone has none.
     pub fn scored(&self) -> impl Iterator<Item = (NodeId, i64)> {
-        self.feasible.iter().copied().zip(self.scores.iter().copied())
+        self.feasible.iter().copied().zip(self.scores.iter().copied().chain(std::iter::repeat(0)))
     }
 }
 

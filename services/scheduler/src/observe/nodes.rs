@@ -41,6 +41,8 @@ pub struct Nodes {
     ports: Vec<Vec<HostPort>>,
     images: HashMap<String, Image>,
     matches: Matches,
+    /// Resources that others judge.
+    left_to_others: Vec<ResourceId>,
 }
 
 /// Where an image is.
@@ -126,6 +128,16 @@ impl Nodes {
     /// The columns of a resource; `None` when no node has any.
     pub fn resource(&self, id: ResourceId) -> Option<&Column> {
         self.resources.get(id.index()).filter(|column| !column.allocatable.is_empty())
+    }
+
+    /// Whether there being enough of a resource is for others to judge.
+    pub fn is_left_to_others(&self, id: ResourceId) -> bool {
+        self.left_to_others.contains(&id)
+    }
+
+    /// Leaves it to others to judge whether there is enough of these.
+    pub fn leave_to_others(&mut self, resources: Vec<ResourceId>) {
+        self.left_to_others = resources;
     }
 
     /// Cpu that pods on each node are taken to need.

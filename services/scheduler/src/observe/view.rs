@@ -82,6 +82,12 @@ impl View {
         std::mem::take(&mut self.better).into_iter().filter(|node| self.nodes.is_live(*node)).collect()
     }
 
+    /// Leaves it to others to judge whether there is enough of these resources.
+    pub fn leave_to_others<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let ids = names.map(|name| self.resources.id(name)).collect();
+        self.nodes.leave_to_others(ids);
+    }
+
     /// Takes in a node.
     pub fn put_node(&mut self, name: &str, node: Node) {
         let uncounted = self.nodes.uncounted(&node);

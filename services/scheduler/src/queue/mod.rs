@@ -8,7 +8,7 @@
 //!             │        │     blocked ── a node got better that now suits ──┐
 //!             │        └──── too soon after the last attempt ──────────────┤
 //!             └────────────────────────────────────────────────────────────┘
-//!   held: waits for others to take its scheduling gates away, or is another replica's to decide about
+//!   held: waits for others to take its scheduling gates away, is asked about, or is another replica's to decide about
 //! ```
 //! Blocked pods are grouped by shape: whether a node suits is judged once a group, however many pods are in it.
 
@@ -72,6 +72,7 @@ pub struct Queue {
     blocked: Blocked,
     gated: usize,
     elsewhere: usize,
+    asked: usize,
     arrivals: u64,
 }
 
@@ -102,12 +103,14 @@ pub enum Hold {
     Gates,
     /// It is another replica's, or names another scheduler.
     Elsewhere,
+    /// Extenders are asked about its nodes.
+    Asked,
 }
 
 /// How many wait where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lengths {
-    /// Next in line.
+    /// Next in line, or asked about.
     pub active: usize,
     /// After a pause.
     pub backoff: usize,
@@ -304,7 +307,7 @@ impl Queue {
     /// How many wait where.
     pub fn lengths(&self) -> Lengths {
         Lengths {
-            active: self.active.len(),
+            active: self.active.len() + self.asked,
             backoff: self.backoff.len() + self.refused.len(),
             blocked: self.blocked.len(),
             gated: self.gated,
@@ -326,6 +329,7 @@ impl Queue {
         match hold {
             Hold::Gates => &mut self.gated,
             Hold::Elsewhere => &mut self.elsewhere,
+            Hold::Asked => &mut self.asked,
         }
     }
 

@@ -17,7 +17,8 @@ impl<'a> Filter<'a> {
     /// Every pod takes something: a place.
     pub fn prepare(nodes: &'a Nodes, shape: &Shape) -> Self {
         let column = |(resource, amount)| (resource, amount, nodes.resource(resource));
-        Filter { pods: nodes.resource(ResourceId::PODS), wanted: shape.requests.iter().map(column).collect() }
+        let ours = shape.requests.iter().filter(|(resource, _)| !nodes.is_left_to_others(*resource));
+        Filter { pods: nodes.resource(ResourceId::PODS), wanted: ours.map(column).collect() }
     }
 
     /// Whether there is enough of everything.

@@ -119,7 +119,7 @@ impl World {
     fn give_birth(&mut self) {
         self.born += 1;
         let seed = u64::from(self.dice.below(u32::MAX));
-        let options = Options { name: "default-scheduler".to_owned(), percentage_of_nodes_to_score: 0, seed };
+        let options = Options { name: "default-scheduler".to_owned(), seed, ..Options::default() };
         let mut scheduler = Scheduler::new(options);
         scheduler.observe(&Observed::Synced, self.now);
         let replica = Replica { scheduler, cursor: 0, asked: BTreeMap::new(), asked_so_far: 0 };
