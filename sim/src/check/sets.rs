@@ -66,23 +66,20 @@ impl Sets {
             return;
         }
         let others = view.owned("core/pods", set);
-        let ordinal_of = |pod: &Value| ordinal_in(set, pod).unwrap_or(-1);
-        if let Some((key, _)) = others
-            .iter()
-            .filter(|(_, other)| uid(other) != uid(pod) && is_going(other) && !drives(view, other))
-            .find(|(key, _)| self.ready.get(*key).is_some_and(|at| step.now < *at + MEMORY))
-        {
-            broken.push(format!("{} was asked to go while {key} was on its way out", step.key));
-        }
         let observed = number(set, &["status", "observedGeneration"]).unwrap_or_default();
         let sizes = self.sizes.get(uid(set)).map(Vec::as_slice).unwrap_or_default();
-        let is_too_many = sizes
-            .iter()
-            .filter(|(generation, _)| *generation >= observed)
-            .all(|(_, size)| ordinal >= first(set) + size);
-        let after = others.iter().find(|(_, other)| ordinal_of(other) > ordinal && !is_going(other));
-        if let Some((key, _)) = after.filter(|_| is_too_many) {
-            broken.push(format!("{} was asked to go before {key}", step.key));
+        let mut sizes = sizes.iter().filter(|(generation, _)| *generation >= observed);
+        let is_too_many = sizes.all(|(_, size)| ordinal >= first(set) + size);
+        let hinders = |key: &str, other: &Value| match is_too_many {
+            // Whatever becomes of the pods before it, those after it have gone.
+            true => ordinal_in(set, other).unwrap_or(-1) > ordinal,
+            false => {
+                let was_ready = self.ready.get(key).is_some_and(|at| step.now < *at + MEMORY);
+                uid(other) != uid(pod) && is_going(other) && !drives(view, other) && was_ready
+            }
+        };
+        if let Some((key, _)) = others.iter().find(|(key, other)| hinders(key, other)) {
+            broken.push(format!("{} was asked to go before {key} had gone", step.key));
         }
     }
 }
