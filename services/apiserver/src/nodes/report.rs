@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use jiff::Timestamp;
 use kinds::Kind;
+use model::spelling::Fnv;
 use model::{Object, Reason, Status};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -18,29 +19,43 @@ use super::volumes::is_leaving;
 use crate::registry::{Part, Registry, body, part, pipeline};
 use crate::verbs::{self, Context, DeleteOptions, Identity, Target, WriteOptions};
 
-/// Reports that are carried out at a time; more wait on the bus. Their writes share log messages, so many at once
-/// cost little more than one.
-const CONCURRENT: usize = 256;
+/// Reports that are carried out at a time; more wait. Their writes share log messages, so many at once cost little more
+/// than one. Those of one node are carried out one after the other: an agent that was cut off tells again what was not
+/// answered, and what it said first must not be what stays.
+const LANES: usize = 256;
+/// Reports that wait in a lane. An agent sends one at a time, so more are of several agents, or old; then the bus waits.
+const LANE: usize = 16;
 /// Writes of one report under way at a time.
 const WRITES: usize = 64;
 
 /// Serves reports until `shutdown`.
 pub async fn serve(registry: Arc<Registry>, bus: Bus, shutdown: CancellationToken) -> Result<(), BusError> {
     let mut requests = bus.serve(subject::REPORT_ALL, subject::API_SERVERS).await?;
-    let room = Arc::new(Semaphore::new(CONCURRENT));
+    let lanes: Vec<mpsc::Sender<Incoming>> = (0..LANES).map(|_| lane(&registry)).collect();
     loop {
         let request = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             request = requests.next() => request,
         };
         let Some(request) = request else { return Ok(()) };
-        let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
-        let registry = Arc::clone(&registry);
-        tokio::spawn(async move {
-            answer(&registry, &request).await;
-            drop(permit);
-        });
+        let node = Fnv::of(subject::node_of(request.subject()));
+        let lane = &lanes[usize::try_from(node % LANES as u64).expect("less than the number of lanes")];
+        lane.send(request).await.expect("a lane lives as long as its sender");
     }
+}
+
+/// Carries out what is sent, one after the other.
+fn lane(registry: &Arc<Registry>) -> mpsc::Sender<Incoming> {
+    let (sender, mut waiting) = mpsc::channel::<Incoming>(LANE);
+    let registry = Arc::clone(registry);
+    tokio::spawn(async move {
+        while let Some(request) = waiting.recv().await {
+            let registry = Arc::clone(&registry);
+            // One that brings down its own task takes no others along.
+            let _ = tokio::spawn(async move { answer(&registry, &request).await }).await;
+        }
+    });
+    sender
 }
 
 async fn answer(registry: &Registry, request: &Incoming) {

@@ -106,6 +106,10 @@ impl Follower {
     }
 
     async fn session(&self, pause: &mut Duration) -> Result<std::convert::Infallible, Lost> {
+        if !self.bus.is_connected() {
+            // The question would be kept, and answered after one that is asked later.
+            return Err(Lost::Bus(BusError::Disconnected("not connected".to_owned())));
+        }
         // Before the question, so that no change after the snapshot is missed.
         let mut wants = self.bus.subscribe(&subject::want(&self.node)).await?;
         let mut began = self.bus.subscribe(subject::BEGAN).await?;

@@ -28,7 +28,7 @@ pub async fn send(
     let mut pause = PAUSE_FIRST;
     loop {
         tokio::select! {
-            () = outbox.filled() => {}
+            () = filled(&bus, &outbox) => {}
             () = shutdown.cancelled() => return,
         }
         let report = outbox.take();
@@ -71,5 +71,14 @@ pub async fn send(
                 pause = (pause * 2).min(PAUSE_LONGEST);
             }
         }
+    }
+}
+
+/// Waits until there is something to tell, and somebody to hear it: what is said into a connection that is not there is
+/// kept, and heard later than what is newer.
+async fn filled(bus: &Bus, outbox: &Outbox) {
+    outbox.filled().await;
+    while !bus.is_connected() {
+        tokio::time::sleep(PAUSE_FIRST).await;
     }
 }

@@ -7,7 +7,7 @@ use testkit::NatsServer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::control::Control;
+use crate::support::control::{Control, condition};
 
 const NODES: u16 = 20;
 
@@ -64,6 +64,26 @@ async fn an_agent_attaches_again_when_its_api_server_begins_anew() {
             assert_eq!(control.session(), first);
         }
     }
+    shutdown.cancel();
+    agent.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_was_given_up_says_of_itself_and_its_pods_how_they_are() {
+    let nats = NatsServer::start().unwrap();
+    let bus = Bus::connect(&bus::Config::new(&nats.url(), "test")).await.unwrap();
+    let shutdown = CancellationToken::new();
+    let control = Control::start(&bus, "hollow").await;
+    let agent =
+        tokio::spawn(node_agent::hollow(bus.clone(), "hollow", 0, Readiness::new()).run(shutdown.clone()));
+    control.run("pod", json!({}), json!({})).await;
+    control.until_running("pod").await;
+    control.give_up();
+    let began = bus::node::Began { host: control.host().to_owned() };
+    bus.publish(bus::subject::BEGAN, &began).await.unwrap();
+    control.until_running("pod").await;
+    let is_ready = |control: &Control| condition(&control.node()["status"], "Ready")["status"] == "True";
+    control.until("the node is ready again", 5, is_ready).await;
     shutdown.cancel();
     agent.await.unwrap();
 }

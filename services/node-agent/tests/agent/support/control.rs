@@ -210,6 +210,17 @@ impl Control {
         self.status(name)["containerStatuses"][0].clone()
     }
 
+    /// What others make of a node that they do not hear: neither it nor its pods are ready.
+    pub fn give_up(&self) {
+        let mut state = self.state.lock().unwrap();
+        let State { node, objects, .. } = &mut *state;
+        for object in objects.values_mut().chain([node]) {
+            for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
+                condition["status"] = json!("Unknown");
+            }
+        }
+    }
+
     /// The attachment that is served.
     pub fn session(&self) -> String {
         self.state.lock().unwrap().session.clone()
