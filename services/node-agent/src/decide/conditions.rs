@@ -42,6 +42,20 @@ pub fn put(
     }
 }
 
+/// What the agent has said of since when a condition is as it is stands, also while the API still shows what it said
+/// before that: it would take the one up again, then the other, and report both in turn for ever.
+pub fn keep_times(status: &mut PodStatus, said: &PodStatus) {
+    const OURS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+    let conditions = status.conditions.iter_mut().flatten();
+    for condition in conditions.filter(|condition| OURS.contains(&condition.type_.as_str())) {
+        let mut known = said.conditions.iter().flatten();
+        let same = known.find(|known| known.type_ == condition.type_ && known.status == condition.status);
+        if let Some(same) = same {
+            condition.last_transition_time.clone_from(&same.last_transition_time);
+        }
+    }
+}
+
 fn set(
     conditions: &mut Vec<PodCondition>,
     type_: &str,
@@ -153,5 +167,33 @@ impl Finding {
 
     fn not(reason: &'static str, message: Option<String>) -> Self {
         Finding { holds: false, reason: Some(reason), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_since_when_stands_while_the_api_shows_something_older() {
+        let status = |ready: &str, since: &str| -> PodStatus {
+            let condition =
+                |type_: &str| json!({"type": type_, "status": ready, "lastTransitionTime": since});
+            let conditions = [condition("Ready"), condition("example.com/gate")];
+            serde_json::from_value(json!({"conditions": conditions})).expect("a status")
+        };
+        let times = |status: &PodStatus| -> Vec<String> {
+            let conditions = status.conditions.iter().flatten();
+            conditions.map(|one| one.last_transition_time.as_ref().expect("a time").0.to_string()).collect()
+        };
+        let (early, late) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
+        let mut taken_up = status("True", early);
+        keep_times(&mut taken_up, &status("True", late));
+        assert_eq!(times(&taken_up), [late, early], "of what others say they say since when");
+        let mut changed = status("False", early);
+        keep_times(&mut changed, &status("True", late));
+        assert_eq!(times(&changed), [early, early]);
     }
 }

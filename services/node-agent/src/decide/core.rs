@@ -16,7 +16,7 @@ use super::action::{Action, Note};
 use super::memory::{Memory, Probes, View};
 use super::outcome::{Outcome, learn};
 use super::removals::Removals;
-use super::{pod, status};
+use super::{conditions, pod, status};
 use crate::observe::listing::{Listing, ObservedPod, PodIdentity, State};
 use crate::observe::wanted::{Changed, Wanted};
 use crate::pods::{ContainerRef, ContainerSlot, PodRef};
@@ -217,7 +217,11 @@ impl Core {
         // Before the first list nothing is known of what runs, and a status would deny it.
         let status = (self.listed.is_some() && entry.api == Api::Present).then(|| {
             let view = entry.parts(&self.wanted, &self.settings, now);
-            status::now(&view.0, view.1)
+            let mut status = status::now(&view.0, view.1);
+            if let Some(said) = &entry.reported {
+                conditions::keep_times(&mut status, said);
+            }
+            status
         });
         if let Some(status) = &status {
             effects.reports.extend(entry.report(status));
