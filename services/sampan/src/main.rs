@@ -175,9 +175,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Supervise(arguments) => local::supervise(&arguments).await,
         Command::Apiserver(config) => apiserver::run(*config, shutdown()).await,
         Command::Scheduler(config) => scheduler::run(*config, shutdown()).await,
-        Command::SchedulerExtender(config) => {
-            scheduler::extend::serve::run(*config, shutdown()).await
-        }
+        Command::SchedulerExtender(config) => scheduler::extend::serve::run(*config, shutdown()).await,
         Command::ReplicaController(config) => replica_controller::run(*config, shutdown()).await,
         Command::StatefulController(config) => stateful_controller::run(*config, shutdown()).await,
         Command::BatchController(config) => batch_controller::run(*config, shutdown()).await,

@@ -167,11 +167,11 @@ fn nothing_holds_the_pods_of_a_job_that_is_gone() {
         if !job_goes_first {
             jobs.observe(&Observed::Put(job.clone()));
         }
-        assert_eq!(jobs.observe(&Observed::Put(pod.clone())), [key.clone()]);
+        assert_eq!(jobs.observe(&Observed::Put(pod.clone())), std::slice::from_ref(&key));
         if !job_goes_first {
             assert!(!releases(&mut jobs, &key), "its end is to be counted");
             let gone = Observed::Delete { key: key.clone(), previous: job.clone() };
-            assert_eq!(jobs.observe(&gone), [key.clone()]);
+            assert_eq!(jobs.observe(&gone), std::slice::from_ref(&key));
         }
         assert!(releases(&mut jobs, &key));
         jobs.observe(&Observed::Delete { key: pod.key.clone(), previous: pod.clone() });
