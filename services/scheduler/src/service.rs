@@ -207,6 +207,9 @@ impl Service {
         while let Some(ended) = self.asking.try_join_next() {
             self.said(ended);
         }
+        while let Some(ended) = self.ordering.try_join_next() {
+            self.ordered(ended);
+        }
     }
 
     /// Waits for whatever happens next.
